@@ -1,0 +1,1 @@
+"""Muster runs elastic GPU fleets on Redis, and proves that they keep working."""

@@ -1,0 +1,1 @@
+"""Machines and workers as the queue sees them."""

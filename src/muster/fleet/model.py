@@ -1,0 +1,80 @@
+"""The nouns of the fleet: machines, workers, their states."""
+
+from __future__ import annotations
+
+from datetime import datetime  # noqa: TC003  (pydantic needs it at run time)
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from muster.jobs.model import Capabilities  # noqa: TC001  (pydantic needs it at run time)
+
+
+class MachineState(StrEnum):
+    """Where a machine stands."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DEGRADED = "degraded"
+    DRAINING = "draining"
+    OFFLINE = "offline"
+
+
+class WorkerState(StrEnum):
+    """Where a worker stands."""
+
+    STARTING = "starting"
+    IDLE = "idle"
+    BUSY = "busy"
+    DRAINING = "draining"
+    OFFLINE = "offline"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Program(_Record):
+    """One supervised program of a machine (a service or a worker), as its supervisor sees it."""
+
+    name: str
+    kind: str
+    gpu: int
+    state: str
+    pid: int | None = None
+    restarts: int = 0
+
+
+class Machine(_Record):
+    """A machine as it reports itself. ``desired`` and the programs tell plan from fact.
+
+    ``incarnation`` is new with every start; ``seen_at`` is the last heartbeat by Redis's clock.
+    """
+
+    machine_id: str
+    incarnation: str
+    state: MachineState
+    reasons: list[str] = Field(default_factory=list)
+    gpus: int
+    programs: list[Program] = Field(default_factory=list)
+    host: str = ""
+    version: str = ""
+    started_at: datetime | None = None
+    seen_at: datetime | None = None
+
+
+class Worker(_Record):
+    """A worker as it reports itself; ``jobs`` are those that it holds now."""
+
+    worker_id: str
+    machine_id: str
+    incarnation: str
+    gpu: int
+    state: WorkerState
+    capabilities: Capabilities
+    jobs: list[str] = Field(default_factory=list)
+    reason: str = ""
+    version: str = ""
+    pid: int | None = None
+    started_at: datetime | None = None
+    seen_at: datetime | None = None

@@ -1,0 +1,79 @@
+"""What every part reads from its environment: the base of all settings, and the Redis behind it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from muster.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Settings(BaseSettings):
+    """Base of all settings: environment variables first, then an optional ``.env`` file.
+
+    A field's alias is the name of its environment variable; a field's description says what a
+    good value is and ends up in the error message as the remedy.
+    """
+
+    model_config = SettingsConfigDict(extra="ignore", populate_by_name=True, frozen=True)
+
+    @classmethod
+    def load(cls, env_file: Path | None = None, **values: Any) -> Self:
+        """Read and validate; ``values`` (from command-line options) win over the environment.
+
+        Raises ``InvalidInput`` that names the first bad variable, its value (never a secret's)
+        and the remedy.
+        """
+        given = {name: value for name, value in values.items() if value is not None}
+        try:
+            return cls(_env_file=env_file, **given)
+        except ValidationError as error:
+            raise cls._explained(error) from None
+
+    @classmethod
+    def _explained(cls, error: ValidationError) -> InvalidInput:
+        first = error.errors(include_url=False)[0]
+        place = str(first["loc"][0]) if first["loc"] else cls.__name__
+        field = cls.model_fields.get(place)
+        for name, candidate in cls.model_fields.items():
+            if place in {name, candidate.alias}:
+                field, place = candidate, candidate.alias or name
+        secret = field is not None and "Secret" in str(field.annotation)
+        remedy = (field.description if field else None) or "See `muster --help`."
+        if first["type"] == "missing":
+            return InvalidInput(place, "is not set", remedy)
+        problem = first["msg"].removeprefix("Value error, ")
+        return InvalidInput(
+            place, f"is refused: {problem}", remedy, value=None if secret else first["input"]
+        )
+
+
+class RedisSettings(Settings):
+    """Which Redis, and which queue on it."""
+
+    redis_url: SecretStr = Field(
+        alias="REDIS_URL",
+        default=SecretStr("redis://127.0.0.1:6379/0"),
+        description="Set REDIS_URL to redis://, rediss:// or unix://, "
+        "for example redis://user:password@host:6379/0.",
+    )
+    queue: str = Field(
+        alias="MUSTER_QUEUE",
+        default="default",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$",
+        description="Use 1 to 32 letters, digits, dots, dashes or underscores.",
+    )
+
+    @field_validator("redis_url")
+    @classmethod
+    def _known_scheme(cls, url: SecretStr) -> SecretStr:
+        parts = urlsplit(url.get_secret_value())
+        if parts.scheme not in {"redis", "rediss", "unix"}:
+            raise ValueError(f"the scheme {parts.scheme!r} is not one of redis, rediss, unix")
+        return url

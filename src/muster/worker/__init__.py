@@ -1,0 +1,1 @@
+"""The loop of one GPU's worker, and its connectors to services."""

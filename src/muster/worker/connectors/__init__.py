@@ -1,0 +1,1 @@
+"""Adapters from a worker to one kind of service each."""
