@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from datetime import datetime  # noqa: TC003  (pydantic needs it at run time)
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 

@@ -1,0 +1,63 @@
+"""Connections to Redis, and the check that it is fit to hold jobs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
+
+from muster.errors import RedisUnavailable
+
+if TYPE_CHECKING:
+    from muster.settings import RedisSettings
+
+CONNECT_TIMEOUT_S = 2
+ANSWER_TIMEOUT_S = 5
+
+
+def connect(settings: RedisSettings) -> Redis:
+    """Return a client; it connects when it is first used.
+
+    It never repeats a command by itself: a blocking pop that is sent again may swallow a wake-up,
+    and who calls knows better what may be repeated. Its time-out lets a half-open connection be
+    noticed, and is longer than any wait that Muster asks for.
+    """
+    url = settings.redis_url.get_secret_value()
+    client = Redis.from_url(url, socket_timeout=ANSWER_TIMEOUT_S, retry=Retry(NoBackoff(), 0))
+    if not url.startswith("unix:"):
+        client.connection_pool.connection_kwargs["socket_connect_timeout"] = CONNECT_TIMEOUT_S
+    return client
+
+
+def where(settings: RedisSettings) -> str:
+    """Return the address without user and password, for messages."""
+    parts = urlsplit(settings.redis_url.get_secret_value())
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
+
+
+async def check(redis: Redis, settings: RedisSettings) -> None:
+    """Raise ``RedisUnavailable`` unless Redis answers, lets us in and never evicts keys."""
+    address = where(settings)
+    try:
+        memory = await redis.info("memory")
+    except (AuthenticationError, ResponseError) as error:
+        if not isinstance(error, AuthenticationError) and "NOAUTH" not in str(error):
+            raise
+        raise RedisUnavailable(
+            f"Redis at {address} refuses the user or password. Check those in REDIS_URL."
+        ) from None
+    except (RedisError, OSError) as error:
+        raise RedisUnavailable(
+            f"Redis at {address} does not answer ({error}). Check REDIS_URL and that it runs."
+        ) from None
+    policy = memory.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        raise RedisUnavailable(
+            f"Redis at {address} may evict keys (maxmemory-policy {policy}), and with them jobs. "
+            "Set maxmemory-policy to noeviction."
+        )

@@ -1,0 +1,182 @@
+"""The worker's side of a queue: taking jobs, holding them, handing in what came of them."""
+
+from __future__ import annotations
+
+import random
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from muster.errors import InvalidInput
+from muster.jobs import scripts
+from muster.jobs.model import (
+    Capabilities,
+    Completed,
+    Failed,
+    JobError,
+    Lease,
+    LeaseState,
+    Outcome,
+    Progress,
+)
+from muster.jobs.requirements import canonical, short_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Sequence
+
+    from muster.jobs.queue import Queue
+
+LEASE_S = 15.0
+WAKE_TIMEOUT_S = 1.0
+"""The bound of a wait for a wake-up: one that died with its connection costs no more than this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchanged:
+    """What an exchange gave: the fate of each outcome, and new leases.
+
+    ``registered`` is false when the queue has forgotten the worker's capabilities: register again.
+    """
+
+    settled: list[LeaseState]
+    leases: list[Lease]
+    registered: bool
+
+
+class Leases:
+    """One worker's dealings with a queue. Its methods may be called side by side."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        worker_id: str,
+        capabilities: Capabilities,
+        *,
+        lease_s: float = LEASE_S,
+    ) -> None:
+        self.queue = queue
+        self.worker_id = worker_id
+        self.lease_ms = round(lease_s * 1000)
+        self._capabilities = canonical(capabilities.service, capabilities)
+        self.signature = short_hash(self._capabilities)
+
+    async def register(self) -> None:
+        """Make the worker's capabilities known, and keep them known: call it every 20 s or so."""
+        await scripts.call(
+            self.queue.redis, "register", self.queue.root, self.signature, self._capabilities
+        )
+
+    async def exchange(
+        self,
+        outcomes: Sequence[Outcome] = (),
+        *,
+        want: int = 0,
+        woken: str = "",
+        was_idle: bool = False,
+        will_wait: bool = False,
+    ) -> Exchanged:
+        """Hand in outcomes and take up to ``want`` jobs, in one call.
+
+        It may be repeated after a lost answer: outcomes settle once, and ``reclaim`` gives back
+        what a lost answer took. ``will_wait`` says that the worker will wait for a wake-up if it
+        gets less than it wants; ``woken`` is the class that the last wake-up was for. Raises
+        ``InvalidInput`` when a result is over the queue's limit; nothing is settled then.
+        """
+        args: list[str | bytes | float] = []
+        for outcome in outcomes:
+            args += self._encoded(outcome)
+        token = secrets.token_hex(8)
+        wait_ms = round(WAKE_TIMEOUT_S * 2000) if will_wait else 0
+        answers, taken, why = await scripts.call(
+            self.queue.redis,
+            "exchange",
+            self.queue.root,
+            self.worker_id,
+            self.signature,
+            token,
+            self.lease_ms,
+            want,
+            woken,
+            wait_ms,
+            int(was_idle),
+            len(outcomes),
+            *args,
+        )
+        leases = [
+            Lease(taken[i].decode(), token, int(taken[i + 1]), taken[i + 2])
+            for i in range(0, len(taken), 3)
+        ]
+        return Exchanged(
+            [LeaseState(answer.decode()) for answer in answers], leases, why != b"unregistered"
+        )
+
+    async def wait_for_wake(self) -> str:
+        """Block until a job is there for this worker, at most a second; return its class or ''."""
+        popped = await cast(
+            "Awaitable[list[bytes] | None]",
+            self.queue.redis.blpop(
+                [self.queue.key(f"wake:{self.signature}")], timeout=WAKE_TIMEOUT_S
+            ),
+        )
+        return popped[1].decode() if popped else ""
+
+    async def extend(self, leases: Sequence[Lease]) -> list[LeaseState]:
+        """Keep leases for another term; tell which are lost, or over their job's time."""
+        args = [part for lease in leases for part in (lease.job_id, lease.token)]
+        answers = await scripts.call(
+            self.queue.redis, "extend", self.queue.root, self.lease_ms, *args
+        )
+        return [LeaseState(answer.decode()) for answer in answers]
+
+    async def progress(self, lease: Lease, progress: Progress) -> LeaseState:
+        """Report how far a job is; LOST when the token is not current."""
+        answer = await scripts.call(
+            self.queue.redis,
+            "progress",
+            self.queue.root,
+            lease.job_id,
+            lease.token,
+            progress.model_dump_json(),
+        )
+        return LeaseState(answer.decode())
+
+    async def reclaim(self, held: Sequence[Lease] = (), *, lost: bool) -> int:
+        """End the leases in this worker's name that it does not hold; return how many.
+
+        ``lost`` after a restart: those attempts died with their worker. Not so after an exchange
+        whose answer did not arrive: those were never begun and go back uncounted.
+        """
+        members = [lease.member for lease in held]
+        ended: int = await scripts.call(
+            self.queue.redis, "reclaim", self.queue.root, self.worker_id, int(lost), *members
+        )
+        return ended
+
+    def _encoded(self, outcome: Outcome) -> list[str | bytes | float]:
+        lease = outcome.lease
+        if isinstance(outcome, Completed):
+            self.check_result(outcome.result)
+            return ["completed", lease.job_id, lease.token, outcome.result, "", ""]
+        if isinstance(outcome, Failed):
+            error = self._bounded(outcome.error).model_dump_json()
+            jitter = random.random()  # noqa: S311  (spreads retries, guards nothing)
+            return ["failed", lease.job_id, lease.token, error, int(outcome.retryable), jitter]
+        return ["released", lease.job_id, lease.token, "", "", ""]
+
+    def check_result(self, result: bytes) -> None:
+        """Raise ``InvalidInput`` when a result is too large for the queue."""
+        limit = self.queue.limits.result_bytes
+        if len(result) > limit:
+            raise InvalidInput(
+                "result",
+                f"is too large: {len(result)} bytes of JSON, {limit} are allowed",
+                "Put large outputs in the artifact store and return their URLs.",
+            )
+
+    def _bounded(self, error: JobError) -> JobError:
+        limit = self.queue.limits.error_bytes
+        if len(error.model_dump_json()) <= limit:
+            return error
+        return JobError(
+            kind=error.kind, message=error.message[: limit // 8] + " … (shortened)", details={}
+        )

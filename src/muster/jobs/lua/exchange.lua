@@ -1,0 +1,122 @@
+-- A worker hands in outcomes and takes new jobs, in one call.
+--
+-- ARGV: worker, signature, token for what is taken, lease (ms), how many jobs are wanted,
+--   the class of the wake-up that led here or '', for how long the worker will wait for a
+--   wake-up if it gets less than it wants (ms, 0: not at all), whether it was idle (0 or 1),
+--   how many outcomes, then for each outcome:
+--     completed, job, token, result (JSON), '', ''
+--     failed, job, token, error (JSON), retryable (0 or 1), jitter (0 to 1)
+--     released, job, token, '', '', ''
+-- Returns: {for each outcome ok or lost}, {job, attempt, spec, job, attempt, spec, ...},
+--   '' or why nothing was taken: `paused`, or `unregistered` when the signature is not known.
+-- An outcome that was handed in before, by the same token, is ok and changes nothing.
+-- Touches: all but classes and idempotency.
+
+-- include: core
+-- include: matching
+-- include: ready
+-- include: attempts
+
+local worker, signature, token = ARGV[1], ARGV[2], ARGV[3]
+local want, woken, idle_for = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7])
+local now = clock()
+
+local function settle(kind, job, held, body, retryable, jitter)
+  local name = key('job', job)
+  local fields = redis.call('HMGET', name, 'state', 'token', 'attempt')
+  if redis.call('ZREM', key('leases'), job .. ':' .. held) == 0 then
+    -- Handed in before, and only the answer was lost?
+    return fields[2] == held and fields[1] ~= 'running' and 'ok' or 'lost'
+  end
+  if kind == 'completed' then
+    redis.call('HSET', key('results'), job, body)
+    finish(job, 'completed', worker, fields[3], now, '')
+  elseif kind == 'failed' then
+    end_attempt(job, 'failed', body, retryable == '1', tonumber(jitter), now)
+  else
+    redis.call('HDEL', key('progress'), job)
+    make_ready(job, fields[3], now, 'released')
+  end
+  return 'ok'
+end
+
+local answers = {}
+for i = 1, tonumber(ARGV[9]) do
+  local at = 4 + i * 6
+  answers[i] = settle(ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5])
+end
+
+local heads, taken, held = key('heads', signature), {}, {}
+local HELD_AT_MOST = 16
+
+local function start(job)
+  local name = key('job', job)
+  local fields = redis.call('HMGET', name, 'attempt', 'avoid', 'avoid_until', 'order', 'class')
+  if fields[2] == worker and tonumber(fields[3]) > now and #held < HELD_AT_MOST then
+    held[#held + 1] = {job = job, order = fields[4], class = fields[5]}
+    return
+  end
+  local attempt = (fields[1] or 0) + 1
+  redis.call('HSET', name, 'state', 'running', 'worker', worker, 'token', token, 'attempt', attempt,
+    'started', int(now))
+  redis.call('ZADD', key('leases'), int(now + ARGV[4]), job .. ':' .. token)
+  event(job, 'running', worker, attempt, '')
+  taken[#taken + 1] = job
+  taken[#taken + 1] = attempt
+  taken[#taken + 1] = redis.call('HGET', key('specs'), job)
+end
+
+-- The best jobs that this signature can run. `heads` gives the class to look at; its bound may be
+-- too low (others took from that class), never too high. So: take from the first class what is
+-- better than the second's bound; when there is nothing, correct the first's bound and look again.
+local function take()
+  while #taken < want * 3 do
+    local first = redis.call('ZRANGE', heads, 0, 1, 'WITHSCORES')
+    local class = first[1]
+    if not class then return end
+    local ready = key('ready', class)
+    local jobs = redis.call('ZRANGEBYSCORE', ready, '-inf', first[4] or '+inf', 'LIMIT', 0,
+      want - #taken / 3)
+    if #jobs > 0 then
+      redis.call('ZREM', ready, unpack(jobs))
+      for _, job in ipairs(jobs) do start(job) end
+    else
+      local head = redis.call('ZRANGE', ready, 0, 0, 'WITHSCORES')
+      if head[1] then
+        redis.call('ZADD', heads, head[2], class)
+      else
+        redis.call('ZREM', heads, class)
+      end
+    end
+  end
+end
+
+local why = ''
+if want > 0 then
+  if redis.call('HEXISTS', key('meta'), 'paused') == 1 then why = 'paused' else take() end
+end
+for _, job in ipairs(held) do
+  redis.call('ZADD', key('ready', job.class), job.order, job.job)
+  redis.call('ZADD', heads, 'LT', job.order, job.class)
+end
+
+-- A wake-up is for one job of one class. When something better was taken and such a job is still
+-- there, another idle worker is to have it.
+if woken ~= '' and why == '' and redis.call('EXISTS', key('ready', woken)) == 1 then
+  local signatures = redis.call('HGET', key('matches'), woken)
+  if signatures then
+    if ARGV[8] == '1' then redis.call('ZREM', key('idle', signature), worker) end
+    wake(woken, signatures, 1, now)
+  end
+end
+
+if idle_for > 0 and #taken < want * 3 then
+  if redis.call('HEXISTS', key('signatures'), signature) == 0 then
+    why = 'unregistered'
+  else
+    redis.call('ZADD', key('idle', signature), int(now + idle_for), worker)
+  end
+elseif ARGV[8] == '1' then
+  redis.call('ZREM', key('idle', signature), worker)
+end
+return {answers, taken, why}

@@ -1,0 +1,42 @@
+-- Shared by all scripts. KEYS[1] is the queue's root, `muster:{name}`; every key that a script
+-- touches is the root and a suffix, so that all of a queue lies in one slot of a cluster.
+--
+--   meta             hash    seq, paused, full, recovered_at, protocol
+--   specs            hash    job -> what was submitted, JSON, never changed
+--   job:ID           hash    what changes of a job; short values only, so that it stays one listpack
+--   ready:CLASS      zset    job -> order: (100 - priority) * 2^40 + sequence, the lowest runs first
+--   scheduled        zset    job -> when it is due, ms
+--   leases           zset    job:token -> when the lease expires, ms
+--   results, attempts, progress   hashes   job -> JSON (attempts: one object a line)
+--   finished:STATE   zset    job -> when it reached that terminal state, ms
+--   idempotency      hash    digest of the submitter's key -> job
+--   classes          hash    requirement class -> requirements, JSON
+--   matches          hash    requirement class -> the signatures that can run it, spaces between
+--   signatures       hash    signature -> capabilities, JSON
+--   signatures:seen  zset    signature -> when a worker last spoke for it, ms
+--   heads:SIGNATURE  zset    class -> a lower bound of the order of its first ready job
+--   idle:SIGNATURE   zset    worker -> until when it waits for a wake-up, ms
+--   wake:SIGNATURE   list    one class per wake-up; idle workers block on it
+--   events           stream  history of jobs
+--   telemetry        stream  progress and other news that may be dropped
+local root = KEYS[1]
+local EVENTS_KEPT = 100000
+
+local function key(name, of)
+  if of then return root .. ':' .. name .. ':' .. of end
+  return root .. ':' .. name
+end
+
+-- Milliseconds by Redis's clock: the one clock of the fleet.
+local function clock()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- A whole number in full: `..` and tostring keep 14 digits only.
+local function int(number) return string.format('%.0f', number) end
+
+local function event(job, state, worker, attempt, detail)
+  redis.call('XADD', key('events'), 'MAXLEN', '~', EVENTS_KEPT, '*', 'job', job, 'state', state,
+    'worker', worker, 'attempt', attempt, 'detail', detail)
+end

@@ -1,0 +1,12 @@
+-- Keep the latest progress of a running job.
+--
+-- ARGV: job, token, progress (JSON)
+-- Returns ok, or lost when the token is not current: then nothing changes.
+-- Touches: leases, progress, telemetry.
+
+-- include: core
+
+if not redis.call('ZSCORE', key('leases'), ARGV[1] .. ':' .. ARGV[2]) then return 'lost' end
+redis.call('HSET', key('progress'), ARGV[1], ARGV[3])
+redis.call('XADD', key('telemetry'), 'MAXLEN', '~', 10000, '*', 'job', ARGV[1], 'progress', ARGV[3])
+return 'ok'

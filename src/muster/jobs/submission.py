@@ -1,0 +1,56 @@
+"""From requests to the arguments of the submit script, refusing what is over the limits."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from muster.errors import InvalidInput
+from muster.jobs.requirements import canonical, short_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from muster.jobs.limits import Limits
+    from muster.jobs.model import JobRequest
+
+
+def encode_submission(
+    ids: Sequence[str], requests: Sequence[JobRequest], limits: Limits
+) -> list[str | bytes | int]:
+    """Return the script's arguments, grouped by requirement class; see ``lua/submit.lua``.
+
+    Raises ``InvalidInput`` for a request that is too large.
+    """
+    groups: dict[str, list[str | bytes | int]] = {}
+    for place, (job_id, request) in enumerate(zip(ids, requests, strict=True), start=1):
+        requirements = canonical(request.service, request.requirements)
+        job = _encode(place, job_id, request, limits)
+        groups.setdefault(requirements, []).extend(job)
+    args: list[str | bytes | int] = [limits.classes, len(groups), len(requests)]
+    for requirements, jobs in groups.items():
+        args += [short_hash(requirements), requirements, len(jobs) // 7, *jobs]
+    return args
+
+
+def _encode(
+    place: int, job_id: str, request: JobRequest, limits: Limits
+) -> list[str | bytes | int]:
+    spec = request.model_dump_json(exclude_defaults=True).encode()
+    if len(spec) > limits.payload_bytes:
+        raise InvalidInput(
+            "payload",
+            f"is too large: {len(spec)} bytes of JSON, {limits.payload_bytes} are allowed",
+            "Put large inputs in object storage and submit their URLs.",
+        )
+    key = request.idempotency_key
+    return [
+        place,
+        job_id,
+        spec,
+        request.priority,
+        int(request.not_before.timestamp() * 1000) if request.not_before else 0,
+        f"{request.max_failed} {request.max_lost} "
+        f"{round(request.timeout_s * 1000)} {round(request.backoff_s * 1000)}",
+        blake2b(key.encode(), digest_size=16).hexdigest() if key else "",
+    ]
