@@ -22,7 +22,8 @@ class InvalidInput(MusterError):
         self.field = field
         self.problem = problem
         self.remedy = remedy
-        shown = "" if value is None else f"{_shorten(value)} "
+        self.shown = None if value is None else shorten(value)
+        shown = "" if self.shown is None else f"{self.shown} "
         super().__init__(f"{field}: {shown}{problem}. {remedy}")
 
 
@@ -50,6 +51,7 @@ class ProtocolMismatch(MusterError):
     """The two sides speak protocol versions too far apart."""
 
 
-def _shorten(value: object, limit: int = 80) -> str:
+def shorten(value: object, limit: int = 80) -> str:
+    """Return a value as a message shows it."""
     shown = repr(value)
     return shown if len(shown) <= limit else f"{shown[:limit]}… ({len(shown)} characters)"

@@ -32,7 +32,7 @@ class Settings(BaseSettings):
         """
         given = {name: value for name, value in values.items() if value is not None}
         try:
-            return cls(_env_file=env_file, **given)
+            return cls(_env_file=env_file, **given)  # type: ignore[call-arg]
         except ValidationError as error:
             raise cls._explained(error) from None
 

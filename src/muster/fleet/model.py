@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime  # noqa: TC003  (pydantic needs it at run time)
+from datetime import datetime
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from muster.jobs.model import Capabilities  # noqa: TC001  (pydantic needs it at run time)
+from muster.jobs.model import Capabilities
 
 
 class MachineState(StrEnum):

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from muster.errors import InvalidInput
-from muster.jobs import scripts
 from muster.jobs.model import (
     Capabilities,
     Completed,
@@ -20,11 +19,18 @@ from muster.jobs.model import (
     Progress,
 )
 from muster.jobs.requirements import canonical, short_hash
+from muster.jobs.scripts import Script
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
     from muster.jobs.queue import Queue
+
+EXCHANGE = Script("muster.jobs", "exchange")
+EXTEND = Script("muster.jobs", "extend")
+PROGRESS = Script("muster.jobs", "progress")
+RECLAIM = Script("muster.jobs", "reclaim")
+REGISTER = Script("muster.jobs", "register")
 
 LEASE_S = 15.0
 WAKE_TIMEOUT_S = 1.0
@@ -62,9 +68,7 @@ class Leases:
 
     async def register(self) -> None:
         """Make the worker's capabilities known, and keep them known: call it every 20 s or so."""
-        await scripts.call(
-            self.queue.redis, "register", self.queue.root, self.signature, self._capabilities
-        )
+        await REGISTER(self.queue.redis, self.queue.root, self.signature, self._capabilities)
 
     async def exchange(
         self,
@@ -87,9 +91,8 @@ class Leases:
             args += self._encoded(outcome)
         token = secrets.token_hex(8)
         wait_ms = round(WAKE_TIMEOUT_S * 2000) if will_wait else 0
-        answers, taken, why = await scripts.call(
+        answers, taken, why = await EXCHANGE(
             self.queue.redis,
-            "exchange",
             self.queue.root,
             self.worker_id,
             self.signature,
@@ -123,16 +126,13 @@ class Leases:
     async def extend(self, leases: Sequence[Lease]) -> list[LeaseState]:
         """Keep leases for another term; tell which are lost, or over their job's time."""
         args = [part for lease in leases for part in (lease.job_id, lease.token)]
-        answers = await scripts.call(
-            self.queue.redis, "extend", self.queue.root, self.lease_ms, *args
-        )
+        answers = await EXTEND(self.queue.redis, self.queue.root, self.lease_ms, *args)
         return [LeaseState(answer.decode()) for answer in answers]
 
     async def progress(self, lease: Lease, progress: Progress) -> LeaseState:
         """Report how far a job is; LOST when the token is not current."""
-        answer = await scripts.call(
+        answer = await PROGRESS(
             self.queue.redis,
-            "progress",
             self.queue.root,
             lease.job_id,
             lease.token,
@@ -147,8 +147,8 @@ class Leases:
         whose answer did not arrive: those were never begun and go back uncounted.
         """
         members = [lease.member for lease in held]
-        ended: int = await scripts.call(
-            self.queue.redis, "reclaim", self.queue.root, self.worker_id, int(lost), *members
+        ended: int = await RECLAIM(
+            self.queue.redis, self.queue.root, self.worker_id, int(lost), *members
         )
         return ended
 

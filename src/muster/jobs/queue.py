@@ -8,16 +8,22 @@ from pydantic import BaseModel
 from redis.exceptions import ResponseError
 
 from muster.errors import Busy, Conflict, InvalidInput, NotFound, ProtocolMismatch
-from muster.jobs import listing, scripts
+from muster.jobs import listing
 from muster.jobs.limits import Limits
 from muster.jobs.model import Job, JobRequest, JobState, Submitted, new_id
 from muster.jobs.records import read_jobs
+from muster.jobs.scripts import Script
 from muster.jobs.submission import encode_submission
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from redis.asyncio import Redis
+
+CANCEL = Script("muster.jobs", "cancel")
+PAUSE = Script("muster.jobs", "pause")
+RETRY = Script("muster.jobs", "retry")
+SUBMIT = Script("muster.jobs", "submit")
 
 PROTOCOL = 1
 """The version of keys, scripts and messages. One apart works together, more is refused."""
@@ -113,25 +119,25 @@ class Queue:
 
     async def cancel(self, job_id: str) -> Job:
         """Cancel a job that is not over. Raises ``NotFound``, or ``Conflict`` when it is over."""
-        state = await self._move("cancel", job_id)
+        state = await self._move(CANCEL, job_id)
         if JobState(state).terminal:
             raise Conflict(f"Job {job_id} is {state} already and cannot be cancelled.")
         return await self.get(job_id)
 
     async def retry(self, job_id: str) -> Job:
         """Give a failed or cancelled job its attempts anew. Raises ``NotFound`` or ``Conflict``."""
-        state = await self._move("retry", job_id)
+        state = await self._move(RETRY, job_id)
         if state not in {JobState.FAILED, JobState.CANCELLED}:
             raise Conflict(f"Job {job_id} is {state}; only failed and cancelled jobs are retried.")
         return await self.get(job_id)
 
     async def pause(self) -> None:
         """Hand out no more jobs. Running ones go on, submissions are taken."""
-        await scripts.call(self.redis, "pause", self.root, 1)
+        await PAUSE(self.redis, self.root, 1)
 
     async def resume(self) -> None:
         """Hand out jobs again."""
-        await scripts.call(self.redis, "pause", self.root, 0)
+        await PAUSE(self.redis, self.root, 0)
 
     async def paused(self) -> bool:
         """Return whether the queue is paused."""
@@ -156,10 +162,10 @@ class Queue:
 
     async def _send_submission(self, args: list[str | bytes | int]) -> list[bytes]:
         if not self.wait_replicas:
-            answers: list[bytes] = await scripts.call(self.redis, "submit", self.root, *args)
+            answers: list[bytes] = await SUBMIT(self.redis, self.root, *args)
             return answers
         async with self.redis.pipeline(transaction=False) as pipeline:
-            scripts.queue_call(pipeline, "submit", self.root, *args)
+            SUBMIT.add_to(pipeline, self.root, *args)
             pipeline.wait(self.wait_replicas, REPLICA_TIMEOUT_MS)
             answers, confirmed = await pipeline.execute()
         if confirmed < self.wait_replicas:
@@ -170,8 +176,8 @@ class Queue:
             )
         return answers
 
-    async def _move(self, script: str, job_id: str) -> str:
-        state: str = (await scripts.call(self.redis, script, self.root, job_id)).decode()
+    async def _move(self, script: Script, job_id: str) -> str:
+        state: str = (await script(self.redis, self.root, job_id)).decode()
         if not state:
             raise _no_job(job_id)
         return state

@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING
 import structlog
 from redis.exceptions import RedisError
 
-from muster.jobs import scripts
 from muster.jobs.leases import LEASE_S
 from muster.jobs.model import JobState
+from muster.jobs.scripts import Script
 
 if TYPE_CHECKING:
     from muster.jobs.queue import Queue
+
+FORGET = Script("muster.jobs", "forget")
+RECOVER = Script("muster.jobs", "recover")
+RETIRE = Script("muster.jobs", "retire")
 
 INTERVAL_S = 0.25
 GAP_S = 5.0
@@ -48,9 +52,8 @@ class Recovery:
 
     async def recover(self) -> tuple[int, int]:
         """Return how many jobs became ready and how many attempts were found lost, this time."""
-        ready, lost = await scripts.call(
+        ready, lost = await RECOVER(
             self.queue.redis,
-            "recover",
             self.queue.root,
             BATCH,
             self.lease_ms,
@@ -64,9 +67,7 @@ class Recovery:
     async def upkeep(self) -> None:
         """Retire finished jobs, forget silent signatures, guard the memory."""
         await self._guard_memory()
-        await scripts.call(
-            self.queue.redis, "forget", self.queue.root, round(SIGNATURE_KEPT_S * 1000)
-        )
+        await FORGET(self.queue.redis, self.queue.root, round(SIGNATURE_KEPT_S * 1000))
         limits = self.queue.limits
         for state, kept in (
             (JobState.COMPLETED, limits.completed),
@@ -74,7 +75,7 @@ class Recovery:
             (JobState.CANCELLED, limits.cancelled),
         ):
             args = (state, round(kept.age_s * 1000), kept.count, BATCH)
-            while await scripts.call(self.queue.redis, "retire", self.queue.root, *args) == BATCH:
+            while await RETIRE(self.queue.redis, self.queue.root, *args) == BATCH:
                 pass
 
     async def _guard_memory(self) -> None:

@@ -75,9 +75,11 @@ class WorkerSettings(RedisSettings):
     @field_validator("models", "input_hosts", mode="before")
     @classmethod
     def _split_list(cls, value: object) -> object:
-        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(
-            value, str
-        ) else value
+        return (
+            [part.strip() for part in value.split(",") if part.strip()]
+            if isinstance(value, str)
+            else value
+        )
 
     @field_validator("labels", mode="before")
     @classmethod

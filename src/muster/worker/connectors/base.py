@@ -92,7 +92,7 @@ def installed() -> list[str]:
 
 
 def find(name: str) -> type[Connector]:
-    """Return the connector class of that name. Raises ``InvalidInput`` that lists those there are."""
+    """Return the connector class of that name. Raises ``InvalidInput`` that lists them all."""
     for point in entry_points(group=GROUP, name=name):
         loaded: type[Connector] = point.load()
         return loaded

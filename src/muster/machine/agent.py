@@ -1,0 +1,212 @@
+"""Runs one machine: starts what is planned, watches that it runs, and tells the fleet."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import signal
+import socket
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import structlog
+from redis.exceptions import RedisError
+
+from muster.errors import Conflict, NotFound
+from muster.fleet.model import Machine, MachineState, Program
+from muster.fleet.registry import HEARTBEAT_S, Registry
+from muster.jobs.connection import check, connect
+from muster.machine import gpus, leftovers, preparation
+from muster.machine.caretaker import Caretaker
+from muster.machine.inspection import differences
+from muster.machine.plan import Plan, plan
+from muster.machine.settings import MAX_GPUS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from muster.machine.settings import MachineSettings
+
+STARTING_S = 120.0
+LAST_WORDS_S = 5.0
+
+_log = structlog.get_logger()
+
+
+async def run(settings: MachineSettings) -> None:
+    """Run the machine until SIGTERM or SIGINT, then drain it.
+
+    Raises ``InvalidInput`` for settings that cannot work, ``Conflict`` if another machine of this
+    id is alive, here or elsewhere, ``RedisUnavailable`` if Redis is not there at the start. Later
+    it may be away: the programs run on meanwhile.
+    """
+    planned = plan(settings, gpus.detect(), incarnation=secrets.token_hex(8))
+    with leftovers.sole_run(planned.directory / "lock", f"Machine {planned.machine_id}"):
+        await asyncio.to_thread(leftovers.end, planned.marker)
+        preparation.check_ports(planned)
+        preparation.write_files(planned)
+        redis = connect(settings)
+        try:
+            await check(redis, settings)
+            registry = Registry(redis, settings.queue)
+            caretaker = Caretaker(planned, settings)
+            await Agent(planned, registry, caretaker).run()
+        finally:
+            await redis.aclose()
+
+
+class Agent:
+    """The machine's voice in the fleet: it registers, reports and leaves."""
+
+    def __init__(self, planned: Plan, registry: Registry, caretaker: Caretaker) -> None:
+        self._plan = planned
+        self._registry = registry
+        self._caretaker = caretaker
+        self._state = MachineState.STARTING
+        self._reasons: list[str] = []
+        self._started_at = datetime.now(UTC)
+        self._redis_away = False
+
+    async def run(self) -> None:
+        """Register, run what is planned until a signal comes, drain, and leave."""
+        with _stop_signals() as stopped:
+            await self._register()
+            try:
+                async with self._caretaker:
+                    await self._until_stopped(stopped)
+            finally:
+                await self._say_farewell()
+
+    async def _until_stopped(self, stopped: asyncio.Event) -> None:
+        stop = asyncio.create_task(stopped.wait())
+        care = asyncio.create_task(self._caretaker.run())
+        report = asyncio.create_task(self._report_forever())
+        tasks = {stop, care, report}
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {stop}:
+                task.result()
+            await self._cancel(care)
+            _log.info("machine_draining", machine=self._plan.machine_id)
+            self._state, self._reasons = MachineState.DRAINING, []
+            await self._caretaker.drain()
+        finally:
+            for task in tasks:
+                await self._cancel(task)
+
+    async def _register(self) -> None:
+        # We hold the machine's lock: if the incarnation that holds the id in Redis is the last one
+        # that held the lock, it is dead, and need not be waited for.
+        note = self._plan.directory / "incarnation"
+        earlier = note.read_text(encoding="ascii") if note.exists() else None
+        try:
+            registered = (await self._registry.machine(self._plan.machine_id)).incarnation
+        except NotFound:
+            registered = None
+        takeover = registered is not None and registered == earlier
+        await self._registry.register_machine(self._record(), takeover=takeover)
+        note.write_text(self._plan.incarnation, encoding="ascii")
+        _log.info(
+            "machine_registered",
+            machine=self._plan.machine_id,
+            incarnation=self._plan.incarnation,
+            gpus=self._plan.gpus,
+        )
+
+    async def _report_forever(self) -> None:
+        while True:
+            await self._report()
+            await asyncio.sleep(HEARTBEAT_S)
+
+    async def _report(self) -> None:
+        try:
+            if self._state is not MachineState.DRAINING:
+                await self._look()
+            await self._registry.report_machine(self._record())
+        except RedisError as error:
+            if not self._redis_away:
+                _log.warning("redis_away", error=str(error))
+            self._redis_away = True
+        else:
+            if self._redis_away:
+                _log.info("redis_back")
+            self._redis_away = False
+
+    async def _look(self) -> None:
+        """Compare what runs with the plan, and judge."""
+        page = await self._registry.workers(machine_id=self._plan.machine_id, limit=4 * MAX_GPUS)
+        reasons = differences(
+            self._plan,
+            self._caretaker.programs,
+            self._caretaker.earlier,
+            page.workers,
+            self._caretaker.last_line,
+        )
+        state = self._judge(reasons)
+        if (state, reasons) != (self._state, self._reasons):
+            _log.info("machine_state", state=state.value, reasons=reasons)
+        self._state, self._reasons = state, reasons
+
+    def _judge(self, reasons: list[str]) -> MachineState:
+        if not reasons:
+            return MachineState.READY
+        age_s = (datetime.now(UTC) - self._started_at).total_seconds()
+        young = self._state is MachineState.STARTING and age_s < STARTING_S
+        if young and not self._caretaker.in_trouble:
+            return MachineState.STARTING
+        return MachineState.DEGRADED
+
+    def _record(self) -> Machine:
+        programs = self._caretaker.programs
+        return Machine(
+            machine_id=self._plan.machine_id,
+            incarnation=self._plan.incarnation,
+            state=self._state,
+            reasons=self._reasons,
+            gpus=self._plan.gpus,
+            programs=[
+                Program(
+                    name=program.name,
+                    kind=program.kind,
+                    gpu=program.gpu,
+                    state=programs[program.name].state if program.name in programs else "STOPPED",
+                    pid=programs[program.name].pid if program.name in programs else None,
+                    restarts=self._caretaker.restarts[program.name],
+                )
+                for program in self._plan.programs
+            ],
+            host=socket.gethostname(),
+            version=version("muster-fleet"),
+            started_at=self._started_at,
+        )
+
+    async def _say_farewell(self) -> None:
+        try:
+            async with asyncio.timeout(LAST_WORDS_S):
+                await self._registry.leave_machine(self._record())
+        except (RedisError, TimeoutError, Conflict) as error:
+            _log.warning("machine_left_unannounced", error=str(error))
+        else:
+            _log.info("machine_left", machine=self._plan.machine_id)
+
+    @staticmethod
+    async def _cancel(task: asyncio.Task[object]) -> None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@contextmanager
+def _stop_signals() -> Iterator[asyncio.Event]:
+    """Give an event that SIGTERM and SIGINT set."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    signals = (signal.SIGTERM, signal.SIGINT)
+    for number in signals:
+        loop.add_signal_handler(number, stopped.set)
+    try:
+        yield stopped
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)

@@ -1,0 +1,118 @@
+"""The app: its parts put together, and what runs beside the requests."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager, suppress
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from fastapi import FastAPI
+from redis.exceptions import RedisError
+
+from muster.client.problem import Problem
+from muster.fleet.registry import Registry
+from muster.jobs.connection import connect
+from muster.jobs.limits import Limits
+from muster.jobs.queue import Queue
+from muster.jobs.recovery import Recovery
+from muster.server.access import AccessLog
+from muster.server.auth import TokensFile
+from muster.server.problems import add_handlers
+from muster.server.routes import fleet, health, jobs, queue
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from muster.server.settings import ServerSettings
+
+DESCRIPTION = """
+Submit jobs to a fleet of GPU machines, and see what becomes of them.
+
+Every route but the health checks needs a token: `Authorization: Bearer TOKEN`. Every error is a
+problem document (RFC 9457) that says what is wrong and what to do.
+"""
+EXPIRE_EVERY_S = 2.0
+
+log = structlog.get_logger()
+
+
+def create_app(settings: ServerSettings) -> FastAPI:
+    """Return the app. It connects to Redis when it starts, and works again after Redis was away."""
+    app = FastAPI(
+        title="Muster",
+        version=version("muster-fleet"),
+        description=DESCRIPTION,
+        lifespan=_lifespan,
+        redirect_slashes=False,
+    )
+    app.state.settings = settings
+    app.state.tokens = TokensFile(settings.tokens_file)
+    add_handlers(app)
+    app.add_middleware(AccessLog)
+    for router in (
+        jobs.viewing,
+        jobs.submitting,
+        fleet.router,
+        queue.viewing,
+        queue.operating,
+        health.router,
+    ):
+        app.include_router(router)
+    _describe_problems(app)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    settings: ServerSettings = app.state.settings
+    redis = connect(settings)
+    app.state.redis = redis
+    app.state.queue = Queue(
+        redis,
+        settings.queue,
+        limits=Limits(payload_bytes=settings.payload_bytes),
+        wait_replicas=settings.wait_replicas,
+    )
+    app.state.registry = Registry(redis, settings.queue)
+    beside = [
+        asyncio.create_task(Recovery(app.state.queue).run(), name="recovery"),
+        asyncio.create_task(_expire(app.state.registry), name="expiry"),
+    ]
+    try:
+        await app.state.queue.open()
+        yield
+    finally:
+        for task in beside:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        await redis.aclose()
+
+
+async def _expire(registry: Registry) -> None:
+    """Mark silent machines and workers offline, through times without Redis."""
+    while True:
+        try:
+            await registry.expire()
+        except (RedisError, OSError) as error:
+            log.warning("expiry_waits_for_redis", error=type(error).__name__)
+        await asyncio.sleep(EXPIRE_EVERY_S)
+
+
+def _describe_problems(app: FastAPI) -> None:
+    """Put our errors into OpenAPI in place of FastAPI's own, which never leave this server."""
+    describe = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        schema = describe()
+        schemas = schema["components"]["schemas"]
+        problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= problem.pop("$defs")
+        schemas["Problem"] = problem
+        for name in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(name, None)
+        return schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
