@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import secrets
 from dataclasses import dataclass
@@ -91,7 +92,7 @@ class Leases:
             args += self._encoded(outcome)
         token = secrets.token_hex(8)
         wait_ms = round(WAKE_TIMEOUT_S * 2000) if will_wait else 0
-        answers, taken, why = await EXCHANGE(
+        answers, taken, specs, why = await EXCHANGE(
             self.queue.redis,
             self.queue.root,
             self.worker_id,
@@ -106,8 +107,8 @@ class Leases:
             *args,
         )
         leases = [
-            Lease(taken[i].decode(), token, int(taken[i + 1]), taken[i + 2])
-            for i in range(0, len(taken), 3)
+            Lease(job.decode(), token, attempt, spec)
+            for job, attempt, spec in zip(taken[::2], taken[1::2], specs, strict=True)
         ]
         return Exchanged(
             [LeaseState(answer.decode()) for answer in answers], leases, why != b"unregistered"
@@ -136,7 +137,7 @@ class Leases:
             self.queue.root,
             lease.job_id,
             lease.token,
-            progress.model_dump_json(),
+            json.dumps({"attempt": lease.attempt, **progress.model_dump()}),
         )
         return LeaseState(answer.decode())
 
@@ -154,14 +155,14 @@ class Leases:
 
     def _encoded(self, outcome: Outcome) -> list[str | bytes | float]:
         lease = outcome.lease
+        named: list[str | bytes | float] = [lease.job_id, lease.token, lease.attempt]
         if isinstance(outcome, Completed):
             self.check_result(outcome.result)
-            return ["completed", lease.job_id, lease.token, outcome.result, "", ""]
+            return ["completed", *named, outcome.result, ""]
         if isinstance(outcome, Failed):
-            error = self._bounded(outcome.error).model_dump_json()
-            jitter = random.random()  # noqa: S311  (spreads retries, guards nothing)
-            return ["failed", lease.job_id, lease.token, error, int(outcome.retryable), jitter]
-        return ["released", lease.job_id, lease.token, "", "", ""]
+            jitter = random.random() if outcome.retryable else ""  # noqa: S311  (spreads retries)
+            return ["failed", *named, self._bounded(outcome.error).model_dump_json(), jitter]
+        return ["released", *named, "", ""]
 
     def check_result(self, result: bytes) -> None:
         """Raise ``InvalidInput`` when a result is too large for the queue."""

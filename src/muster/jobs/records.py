@@ -56,10 +56,17 @@ def _job(job_id: str, fields: dict[str, str], values: dict[str, bytes | None]) -
         max_failed=request.max_failed,
         max_lost=request.max_lost,
         timeout_s=request.timeout_s,
-        progress=Progress.model_validate_json(progress) if progress else None,
+        progress=_progress(progress, fields),
         attempts=[_attempt(json.loads(line)) for line in attempts.splitlines()] if attempts else [],
         result=json.loads(result) if result else None,
     )
+
+
+def _progress(value: bytes | None, fields: dict[str, str]) -> Progress | None:
+    """What an earlier attempt reported, or a finished one, is not progress any more."""
+    told = json.loads(value) if value else {}
+    current = fields["state"] == JobState.RUNNING and int(fields["attempt"]) == told.get("attempt")
+    return Progress(fraction=told["fraction"], message=told["message"]) if current else None
 
 
 def _attempt(line: dict[str, Any]) -> Attempt:

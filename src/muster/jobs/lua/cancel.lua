@@ -2,7 +2,7 @@
 --
 -- ARGV: job
 -- Returns the state that it was in, or '' when there is no such job; terminal states do not change.
--- Touches: job:ID, ready:CLASS, scheduled, leases, progress, finished:cancelled, events.
+-- Touches: job:ID, ready:CLASS, scheduled, leases, finished:cancelled, events.
 
 -- include: core
 -- include: attempts

@@ -4,13 +4,16 @@
 --   the class of the wake-up that led here or '', for how long the worker will wait for a
 --   wake-up if it gets less than it wants (ms, 0: not at all), whether it was idle (0 or 1),
 --   how many outcomes, then for each outcome:
---     completed, job, token, result (JSON), '', ''
---     failed, job, token, error (JSON), retryable (0 or 1), jitter (0 to 1)
---     released, job, token, '', '', ''
--- Returns: {for each outcome ok or lost}, {job, attempt, spec, job, attempt, spec, ...},
---   '' or why nothing was taken: `paused`, or `unregistered` when the signature is not known.
+--     completed, job, token, attempt, result (JSON), ''
+--     failed, job, token, attempt, error (JSON), jitter (0 to 1), or '' when it is not retryable
+--     released, job, token, attempt, '', ''
+-- Returns: {for each outcome ok or lost}, {job, attempt, ...}, {spec, ...} for what was taken,
+--   '' or why nothing was: `paused`, or `unregistered` when the signature is not known.
 -- An outcome that was handed in before, by the same token, is ok and changes nothing.
--- Touches: all but classes and idempotency.
+-- Touches: all but progress, classes and idempotency.
+--
+-- Calls from Lua cost Redis more than most commands do, so what can be said for many jobs at once
+-- is gathered first.
 
 -- include: core
 -- include: matching
@@ -20,34 +23,39 @@
 local worker, signature, token = ARGV[1], ARGV[2], ARGV[3]
 local want, woken, idle_for = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7])
 local now = clock()
+local stamp = int(now)
 
-local function settle(kind, job, held, body, retryable, jitter)
-  local name = key('job', job)
-  local fields = redis.call('HMGET', name, 'state', 'token', 'attempt')
+local answers, results, completed = {}, {}, {}
+
+local function settle(kind, job, held, attempt, body, jitter)
   if redis.call('ZREM', key('leases'), job .. ':' .. held) == 0 then
     -- Handed in before, and only the answer was lost?
+    local fields = redis.call('HMGET', key('job', job), 'state', 'token')
     return fields[2] == held and fields[1] ~= 'running' and 'ok' or 'lost'
   end
   if kind == 'completed' then
-    redis.call('HSET', key('results'), job, body)
-    finish(job, 'completed', worker, fields[3], now, '')
+    redis.call('HSET', key('job', job), 'state', 'completed', 'finished', stamp)
+    event(job, 'completed', worker, attempt, '')
+    results[#results + 1] = job
+    results[#results + 1] = body
+    completed[#completed + 1] = stamp
+    completed[#completed + 1] = job
   elseif kind == 'failed' then
-    end_attempt(job, 'failed', body, retryable == '1', tonumber(jitter), now)
+    end_attempt(job, 'failed', body, jitter ~= '', tonumber(jitter) or 0, now)
   else
-    redis.call('HDEL', key('progress'), job)
-    make_ready(job, fields[3], now, 'released')
+    make_ready(job, attempt, now, 'released')
   end
   return 'ok'
 end
 
-local answers = {}
-for i = 1, tonumber(ARGV[9]) do
-  local at = 4 + i * 6
-  answers[i] = settle(ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5])
+for i = 1, tonumber(ARGV[9]) do answers[i] = settle(unpack(ARGV, 4 + i * 6, 9 + i * 6)) end
+if #results > 0 then
+  redis.call('HSET', key('results'), unpack(results))
+  redis.call('ZADD', key('finished', 'completed'), unpack(completed))
 end
 
-local heads, taken, held = key('heads', signature), {}, {}
-local HELD_AT_MOST = 16
+local heads, taken, ids, deadlines, held = key('heads', signature), {}, {}, {}, {}
+local deadline, HELD_AT_MOST = int(now + ARGV[4]), 16
 
 local function start(job)
   local name = key('job', job)
@@ -58,25 +66,26 @@ local function start(job)
   end
   local attempt = (fields[1] or 0) + 1
   redis.call('HSET', name, 'state', 'running', 'worker', worker, 'token', token, 'attempt', attempt,
-    'started', int(now))
-  redis.call('ZADD', key('leases'), int(now + ARGV[4]), job .. ':' .. token)
+    'started', stamp)
   event(job, 'running', worker, attempt, '')
+  ids[#ids + 1] = job
   taken[#taken + 1] = job
   taken[#taken + 1] = attempt
-  taken[#taken + 1] = redis.call('HGET', key('specs'), job)
+  deadlines[#deadlines + 1] = deadline
+  deadlines[#deadlines + 1] = job .. ':' .. token
 end
 
 -- The best jobs that this signature can run. `heads` gives the class to look at; its bound may be
 -- too low (others took from that class), never too high. So: take from the first class what is
 -- better than the second's bound; when there is nothing, correct the first's bound and look again.
 local function take()
-  while #taken < want * 3 do
+  while #ids < want do
     local first = redis.call('ZRANGE', heads, 0, 1, 'WITHSCORES')
     local class = first[1]
     if not class then return end
     local ready = key('ready', class)
     local jobs = redis.call('ZRANGEBYSCORE', ready, '-inf', first[4] or '+inf', 'LIMIT', 0,
-      want - #taken / 3)
+      want - #ids)
     if #jobs > 0 then
       redis.call('ZREM', ready, unpack(jobs))
       for _, job in ipairs(jobs) do start(job) end
@@ -95,6 +104,11 @@ local why = ''
 if want > 0 then
   if redis.call('HEXISTS', key('meta'), 'paused') == 1 then why = 'paused' else take() end
 end
+local specs = {}
+if #ids > 0 then
+  redis.call('ZADD', key('leases'), unpack(deadlines))
+  specs = redis.call('HMGET', key('specs'), unpack(ids))
+end
 for _, job in ipairs(held) do
   redis.call('ZADD', key('ready', job.class), job.order, job.job)
   redis.call('ZADD', heads, 'LT', job.order, job.class)
@@ -110,7 +124,7 @@ if woken ~= '' and why == '' and redis.call('EXISTS', key('ready', woken)) == 1 
   end
 end
 
-if idle_for > 0 and #taken < want * 3 then
+if idle_for > 0 and #ids < want then
   if redis.call('HEXISTS', key('signatures'), signature) == 0 then
     why = 'unregistered'
   else
@@ -119,4 +133,4 @@ if idle_for > 0 and #taken < want * 3 then
 elseif ARGV[8] == '1' then
   redis.call('ZREM', key('idle', signature), worker)
 end
-return {answers, taken, why}
+return {answers, taken, specs, why}

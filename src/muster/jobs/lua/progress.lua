@@ -1,6 +1,6 @@
 -- Keep the latest progress of a running job.
 --
--- ARGV: job, token, progress (JSON)
+-- ARGV: job, token, progress (JSON with the number of its attempt: shown only while that one runs)
 -- Returns ok, or lost when the token is not current: then nothing changes.
 -- Touches: leases, progress, telemetry.
 

@@ -4,7 +4,6 @@ local AVOIDED_FOR = 5000
 
 local function finish(job, state, worker, attempt, now, detail)
   redis.call('HSET', key('job', job), 'state', state, 'finished', now)
-  redis.call('HDEL', key('progress'), job)
   redis.call('ZADD', key('finished', state), now, job)
   event(job, state, worker, attempt, detail)
 end
@@ -29,7 +28,6 @@ local function end_attempt(job, outcome, failure, retryable, jitter, now)
   end
   local wait = math.min(backoff * 2 ^ (count - 1), math.max(BACKOFF_CAP, backoff))
   local due = int(now + math.floor(wait * (1 + jitter) / 2))
-  redis.call('HDEL', key('progress'), job)
   redis.call('HSET', name, 'state', 'scheduled', 'due', due)
   redis.call('ZADD', key('scheduled'), due, job)
   -- Where there are others, the worker that failed it is the last to get it again.
