@@ -63,7 +63,7 @@ class JobRequest(_Record):
 
     service: Name
     payload: dict[str, Any]
-    requirements: Requirements = Requirements()
+    requirements: Requirements = Field(default_factory=Requirements)
     priority: int = Field(default=50, ge=0, le=100)
     not_before: datetime | None = None
     timeout_s: float = Field(default=3600, gt=0, le=7 * 24 * 3600)

@@ -75,8 +75,8 @@ class Attempt:
         """Run the job to its outcome. It never raises; None when the lease was revoked."""
         limit = asyncio.timeout(None)
         try:
-            limit = asyncio.timeout(self.request.timeout_s)
             async with limit:
+                limit.reschedule(asyncio.get_running_loop().time() + self.request.timeout_s)
                 result = await connector.run(self)
             body = json.dumps(result, separators=(",", ":"), allow_nan=False).encode()
             self._leases.check_result(body)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import random
 import signal
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
@@ -13,7 +14,7 @@ from redis.exceptions import RedisError
 
 from muster.artifacts import ArtifactStore
 from muster.fleet.registry import Registry
-from muster.jobs.connection import connect
+from muster.jobs.connection import check, connect
 from muster.jobs.leases import Leases
 from muster.jobs.model import Failed, LeaseState, Released
 from muster.jobs.queue import Queue
@@ -203,25 +204,23 @@ class Worker:
 
 
 async def run(settings: WorkerSettings) -> None:
-    """Run one worker until SIGTERM or SIGINT drains it. Raises ``InvalidInput``."""
-    connector = find(settings.connector).from_settings(settings)
-    redis = connect(settings)
-    leases = Leases(
-        Queue(redis, settings.queue), settings.worker_id, settings.capabilities(connector.service)
-    )
-    worker = Worker(
-        settings,
-        connector,
-        leases,
-        Registry(redis, settings.queue),
-        ArtifactStore(settings.artifacts_url),
-    )
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, worker.drain)
+    """Run one worker until SIGTERM or SIGINT drains it.
+
+    Raises ``InvalidInput``, ``RedisUnavailable`` when Redis cannot be used at the start (later on
+    it is waited for), and ``ProtocolMismatch``.
+    """
     structlog.contextvars.bind_contextvars(worker=settings.worker_id)
-    try:
+    async with AsyncExitStack() as closing:
+        connector = find(settings.connector).from_settings(settings)
+        closing.push_async_callback(connector.close)
+        redis = await closing.enter_async_context(connect(settings))
+        await check(redis, settings)
+        queue = Queue(redis, settings.queue)
+        await queue.open()
+        leases = Leases(queue, settings.worker_id, settings.capabilities(connector.service))
+        registry = Registry(redis, settings.queue)
+        artifacts = ArtifactStore(settings.artifacts_url)
+        worker = Worker(settings, connector, leases, registry, artifacts)
+        for name in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(name, worker.drain)
         await worker.run()
-    finally:
-        await connector.close()
-        await redis.aclose()
