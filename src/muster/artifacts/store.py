@@ -16,7 +16,7 @@ from muster.artifacts.paths import checked_base, checked_path, path_of, url_of
 from muster.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator
 
     from obstore.store import ObjectStore
 
@@ -68,7 +68,7 @@ class ArtifactStore:
 
     async def get(
         self, url: str, *, size: int | None = None, sha256: str | None = None
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """Read a file in chunks, and verify its size and digest where they are given.
 
         The verdict stands only once all chunks are read. Raises ``InvalidInput`` for a URL that is

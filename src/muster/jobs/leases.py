@@ -8,6 +8,8 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from pydantic_core import PydanticSerializationError, from_json
+
 from muster.errors import InvalidInput
 from muster.jobs.model import (
     Capabilities,
@@ -84,7 +86,7 @@ class Leases:
 
         It may be repeated after a lost answer: outcomes settle once, and ``reclaim`` gives back
         what a lost answer took. ``will_wait`` says that the worker will wait for a wake-up if it
-        gets less than it wants; ``woken`` is the class that the last wake-up was for. Raises
+        gets less than it wants; ``woken`` is the wake-up that led here. Raises
         ``InvalidInput`` when a result is over the queue's limit; nothing is settled then.
         """
         args: list[str | bytes | float] = []
@@ -115,7 +117,7 @@ class Leases:
         )
 
     async def wait_for_wake(self) -> str:
-        """Block until a job is there for this worker, at most a second; return its class or ''."""
+        """Block until a job is there for this worker, at most a second; return the wake-up or ''."""
         popped = await cast(
             "Awaitable[list[bytes] | None]",
             self.queue.redis.blpop(
@@ -161,11 +163,11 @@ class Leases:
             return ["completed", *named, outcome.result, ""]
         if isinstance(outcome, Failed):
             jitter = random.random() if outcome.retryable else ""  # noqa: S311  (spreads retries)
-            return ["failed", *named, self._bounded(outcome.error).model_dump_json(), jitter]
+            return ["failed", *named, self._bounded(outcome.error), jitter]
         return ["released", *named, "", ""]
 
     def check_result(self, result: bytes) -> None:
-        """Raise ``InvalidInput`` when a result is too large for the queue."""
+        """Raise ``InvalidInput`` when a result is too large for the queue, or is not JSON."""
         limit = self.queue.limits.result_bytes
         if len(result) > limit:
             raise InvalidInput(
@@ -173,11 +175,23 @@ class Leases:
                 f"is too large: {len(result)} bytes of JSON, {limit} are allowed",
                 "Put large outputs in the artifact store and return their URLs.",
             )
+        try:
+            from_json(result, allow_inf_nan=False)
+        except ValueError as error:
+            raise InvalidInput(
+                "result", f"is not JSON that can be read again: {error}", "Mend the connector."
+            ) from None
 
-    def _bounded(self, error: JobError) -> JobError:
+    def _bounded(self, error: JobError) -> bytes:
+        """Return the error as JSON; its details are dropped when they are too large or not JSON."""
         limit = self.queue.limits.error_bytes
-        if len(error.model_dump_json()) <= limit:
-            return error
-        return JobError(
-            kind=error.kind, message=error.message[: limit // 8] + " … (shortened)", details={}
-        )
+        try:
+            told = error.model_dump_json().encode()
+        except PydanticSerializationError:
+            told = b""
+        if 0 < len(told) <= limit:
+            return told
+        shortened = " … (shortened)" if len(error.message) > limit // 8 else ""
+        # A character takes at most six bytes in JSON.
+        short = JobError(kind=error.kind[:64], message=error.message[: limit // 8] + shortened)
+        return short.model_dump_json().encode()

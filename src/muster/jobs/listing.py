@@ -31,7 +31,7 @@ async def members(redis: Redis, root: str, state: JobState, cursor: str | None, 
     """Return one page of ids. Raises ``InvalidInput`` for a cursor that no page gave."""
     try:
         if state is JobState.PENDING:
-            return await _pending(redis, root, float(cursor or "-inf"), limit)
+            return await _pending(redis, root, int(cursor or -1), limit)
         if state is JobState.RUNNING:
             return await _running(redis, root, cursor or "", limit)
         return await _by_time(redis, _index(root, state), state.terminal, cursor, limit)
@@ -52,7 +52,7 @@ async def _ready_keys(redis: Redis, root: str) -> list[str]:
     return [f"{root}:ready:{name.decode()}" for name in classes]
 
 
-async def _pending(redis: Redis, root: str, after: float, limit: int) -> Page:
+async def _pending(redis: Redis, root: str, after: int, limit: int) -> Page:
     """Merge the heads of all classes by their order."""
     keys = await _ready_keys(redis, root)
     async with redis.pipeline(transaction=True) as pipeline:
@@ -80,17 +80,20 @@ async def _running(redis: Redis, root: str, after: str, limit: int) -> Page:
 async def _by_time(
     redis: Redis, key: str, newest_first: bool, cursor: str | None, limit: int
 ) -> Page:
-    """Continue behind the last one shown; if it is gone, behind its time."""
+    """Continue behind the last one shown; if it is not where it was, behind its time."""
     start = 0
     if cursor:
-        score, _, last = cursor.partition("-")
-        rank = await (redis.zrevrank(key, last) if newest_first else redis.zrank(key, last))
-        if rank is not None:
-            start = cast("int", rank) + 1
+        time, _, last = cursor.partition("-")
+        async with redis.pipeline(transaction=True) as pipeline:
+            pipeline.zscore(key, last)
+            (pipeline.zrevrank if newest_first else pipeline.zrank)(key, last)
+            score, rank = await pipeline.execute()
+        if score == int(time):
+            start = rank + 1
         elif newest_first:
-            start = await redis.zcount(key, f"({float(score):.0f}", "+inf")
+            start = await redis.zcount(key, f"({int(time)}", "+inf")
         else:
-            start = await redis.zcount(key, "-inf", f"({float(score):.0f}")
+            start = await redis.zcount(key, "-inf", f"({int(time)}")
     async with redis.pipeline(transaction=True) as pipeline:
         pipeline.zrange(key, start, start + limit - 1, desc=newest_first, withscores=True)
         pipeline.zcard(key)

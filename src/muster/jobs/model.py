@@ -61,6 +61,9 @@ class JobRequest(_Record):
     ``idempotency_key`` that the queue has seen is answered with the job that it made then.
     """
 
+    # NaN stays NaN in JSON, where it is refused, instead of becoming null unseen.
+    model_config = ConfigDict(ser_json_inf_nan="constants")
+
     service: Name
     payload: dict[str, Any]
     requirements: Requirements = Field(default_factory=Requirements)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
-from redis.exceptions import ResponseError
+from redis.exceptions import OutOfMemoryError, ResponseError
 
 from muster.errors import Busy, Conflict, InvalidInput, NotFound, ProtocolMismatch
 from muster.jobs import listing
@@ -190,7 +190,8 @@ def _no_job(job_id: str) -> NotFound:
 def _explained(error: ResponseError) -> Exception:
     """Tell in our words what the submit script, or a full Redis, refuses."""
     text = str(error)
-    if "FULL" in text or text.startswith("OOM"):
+    # Redis 6.2 says OOM within a script's error, later ones as its kind.
+    if isinstance(error, OutOfMemoryError) or "FULL" in text or "-OOM" in text:
         return Busy(
             "Redis is nearly full, so no new jobs are taken. Wait for jobs to finish, or give "
             "Redis more memory.",

@@ -14,6 +14,8 @@ from muster.jobs.model import JobState
 from muster.jobs.scripts import Script
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from muster.jobs.queue import Queue
 
 FORGET = Script("muster.jobs", "forget")
@@ -41,14 +43,18 @@ class Recovery:
         loop = asyncio.get_running_loop()
         upkeep_at = loop.time()
         while True:
-            try:
-                await self.recover()
-                if loop.time() >= upkeep_at:
-                    await self.upkeep()
-                    upkeep_at = loop.time() + UPKEEP_EVERY_S
-            except (RedisError, OSError) as error:
-                log.warning("recovery_waits_for_redis", error=str(error))
+            await self._attempt(self.recover)
+            if loop.time() >= upkeep_at:
+                await self._attempt(self.upkeep)
+                upkeep_at = loop.time() + UPKEEP_EVERY_S
             await asyncio.sleep(INTERVAL_S)
+
+    async def _attempt(self, act: Callable[[], Awaitable[object]]) -> None:
+        """Do it, or tell that Redis refuses it: a full one refuses all but the upkeep."""
+        try:
+            await act()
+        except (RedisError, OSError) as error:
+            log.warning("recovery_waits_for_redis", error=str(error))
 
     async def recover(self) -> tuple[int, int]:
         """Return how many jobs became ready and how many attempts were found lost, this time."""
@@ -66,7 +72,6 @@ class Recovery:
 
     async def upkeep(self) -> None:
         """Retire finished jobs, forget silent signatures, guard the memory."""
-        await self._guard_memory()
         await FORGET(self.queue.redis, self.queue.root, round(SIGNATURE_KEPT_S * 1000))
         limits = self.queue.limits
         for state, kept in (
@@ -77,6 +82,7 @@ class Recovery:
             args = (state, round(kept.age_s * 1000), kept.count, BATCH)
             while await RETIRE(self.queue.redis, self.queue.root, *args) == BATCH:
                 pass
+        await self._guard_memory()
 
     async def _guard_memory(self) -> None:
         """Refuse submissions while Redis is over the watermark; results keep the rest."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+from pydantic_core import PydanticSerializationError, from_json
+
 from muster.errors import InvalidInput
 from muster.jobs.requirements import canonical, short_hash
 
@@ -20,7 +22,7 @@ def encode_submission(
 ) -> list[str | bytes | int]:
     """Return the script's arguments, grouped by requirement class; see ``lua/submit.lua``.
 
-    Raises ``InvalidInput`` for a request that is too large.
+    Raises ``InvalidInput`` for a request that is too large, or whose payload is not JSON.
     """
     groups: dict[str, list[str | bytes | int]] = {}
     for place, (job_id, request) in enumerate(zip(ids, requests, strict=True), start=1):
@@ -36,7 +38,7 @@ def encode_submission(
 def _encode(
     place: int, job_id: str, request: JobRequest, limits: Limits
 ) -> list[str | bytes | int]:
-    spec = request.model_dump_json(exclude_defaults=True).encode()
+    spec = _spec(request)
     if len(spec) > limits.payload_bytes:
         raise InvalidInput(
             "payload",
@@ -54,3 +56,17 @@ def _encode(
         f"{round(request.timeout_s * 1000)} {round(request.backoff_s * 1000)}",
         blake2b(key.encode(), digest_size=16).hexdigest() if key else "",
     ]
+
+
+def _spec(request: JobRequest) -> bytes:
+    """Return the request as JSON that can be read again: no NaN, not nested too deep."""
+    try:
+        spec = request.model_dump_json(exclude_defaults=True).encode()
+        from_json(spec, allow_inf_nan=False)
+    except (PydanticSerializationError, ValueError) as error:
+        raise InvalidInput(
+            "payload",
+            f"is not JSON that can be stored: {error}",
+            "Use objects, lists, texts, finite numbers, true, false and null, not nested too deep.",
+        ) from None
+    return spec

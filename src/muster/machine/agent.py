@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import signal
 import socket
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import TYPE_CHECKING
 
 import structlog
 from redis.exceptions import RedisError
@@ -22,12 +19,9 @@ from muster.machine import gpus, leftovers, preparation
 from muster.machine.caretaker import Caretaker
 from muster.machine.inspection import differences
 from muster.machine.plan import Plan, plan
-from muster.machine.settings import MAX_GPUS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from muster.machine.settings import MachineSettings
+from muster.machine.settings import MAX_GPUS, MachineSettings
+from muster.machine.tasks import end, stop_signals
+from muster.worker.settings import WorkerSettings
 
 STARTING_S = 120.0
 LAST_WORDS_S = 5.0
@@ -51,10 +45,21 @@ async def run(settings: MachineSettings) -> None:
         try:
             await check(redis, settings)
             registry = Registry(redis, settings.queue)
-            caretaker = Caretaker(planned, settings)
-            await Agent(planned, registry, caretaker).run()
+            await Agent(planned, registry, _caretaker(planned, settings)).run()
         finally:
             await redis.aclose()
+
+
+def _caretaker(planned: Plan, settings: MachineSettings) -> Caretaker:
+    clean = preparation.clean_environment(MachineSettings, WorkerSettings)
+    environment = {**clean, **planned.marker}
+    return Caretaker(
+        planned.directory / "supervisor",
+        preparation.stages(planned, environment, start_attempts=settings.restart_attempts),
+        environment=environment,
+        marker=planned.marker,
+        first_wait_s=settings.restart_wait_s,
+    )
 
 
 class Agent:
@@ -71,7 +76,7 @@ class Agent:
 
     async def run(self) -> None:
         """Register, run what is planned until a signal comes, drain, and leave."""
-        with _stop_signals() as stopped:
+        with stop_signals() as stopped:
             await self._register()
             try:
                 async with self._caretaker:
@@ -88,13 +93,12 @@ class Agent:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done - {stop}:
                 task.result()
-            await self._cancel(care)
+            await end(care)
             _log.info("machine_draining", machine=self._plan.machine_id)
             self._state, self._reasons = MachineState.DRAINING, []
             await self._caretaker.drain()
         finally:
-            for task in tasks:
-                await self._cancel(task)
+            await end(*tasks)
 
     async def _register(self) -> None:
         # We hold the machine's lock: if the incarnation that holds the id in Redis is the last one
@@ -154,9 +158,8 @@ class Agent:
             return MachineState.READY
         age_s = (datetime.now(UTC) - self._started_at).total_seconds()
         young = self._state is MachineState.STARTING and age_s < STARTING_S
-        if young and not self._caretaker.in_trouble:
-            return MachineState.STARTING
-        return MachineState.DEGRADED
+        stumbled = self._caretaker.given_up or self._caretaker.restarts
+        return MachineState.STARTING if young and not stumbled else MachineState.DEGRADED
 
     def _record(self) -> Machine:
         programs = self._caretaker.programs
@@ -190,23 +193,3 @@ class Agent:
             _log.warning("machine_left_unannounced", error=str(error))
         else:
             _log.info("machine_left", machine=self._plan.machine_id)
-
-    @staticmethod
-    async def _cancel(task: asyncio.Task[object]) -> None:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-@contextmanager
-def _stop_signals() -> Iterator[asyncio.Event]:
-    """Give an event that SIGTERM and SIGINT set."""
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    signals = (signal.SIGTERM, signal.SIGINT)
-    for number in signals:
-        loop.add_signal_handler(number, stopped.set)
-    try:
-        yield stopped
-    finally:
-        for number in signals:
-            loop.remove_signal_handler(number)

@@ -1,4 +1,4 @@
-"""Keeps a machine's programs running, and the supervisord that runs them."""
+"""Keeps programs running, and the supervisord that runs them."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from muster.machine import leftovers, preparation
+from muster.machine import leftovers
 from muster.machine.rpc import SupervisorGone
 from muster.machine.supervisor import FATAL, RUNNING, Status, Supervisor
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
     from typing import Self
 
-    from muster.machine.plan import Plan
-    from muster.machine.settings import MachineSettings
+    from muster.machine.programs import ProgramSpec
 
 LOOK_EVERY_S = 2.0
 LONGEST_WAIT_S = 300.0
@@ -25,38 +26,50 @@ _log = structlog.get_logger()
 
 
 class Caretaker:
-    """As a context manager it starts the planned programs, and leaves none behind.
+    """As a context manager it starts all programs, and leaves none behind.
+
+    ``stages`` are the programs in the order in which they are stopped: those of one stage at once.
+    ``environment`` is the supervisord's; it holds ``marker``, as each program's does, by which
+    processes are found that outlived their supervisord. A program that supervisord gives up is
+    started again after ``first_wait_s``, and twice as long after each further time.
 
     ``programs`` is how supervisord saw them at the last look, ``earlier`` at the look before, and
     ``restarts`` counts how often each was seen with a new process.
     """
 
-    def __init__(self, planned: Plan, settings: MachineSettings) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        stages: Sequence[Sequence[ProgramSpec]],
+        *,
+        environment: Mapping[str, str],
+        marker: Mapping[str, str],
+        first_wait_s: float,
+    ) -> None:
         self.programs: dict[str, Status] = {}
         self.earlier: dict[str, Status] = {}
         self.restarts: Counter[str] = Counter()
-        self._plan = planned
-        self._first_wait_s = settings.restart_wait_s
+        self._stages = [[program.name for program in stage] for stage in stages]
+        self._marker = marker
+        self._first_wait_s = first_wait_s
         self._waits: dict[str, float] = {}
         self._due: dict[str, float] = {}
         self._pids: dict[str, int] = {}
-        environment = preparation.environment(planned)
-        self._supervisor = Supervisor(
-            planned.directory / "supervisor",
-            preparation.program_specs(
-                planned, environment, start_attempts=settings.restart_attempts
-            ),
-            environment,
-        )
+        programs = [program for stage in stages for program in stage]
+        self._supervisor = Supervisor(directory, programs, environment)
 
     @property
-    def in_trouble(self) -> bool:
-        """Whether the supervisor gave up on a program."""
-        return any(status.state == FATAL for status in self.programs.values())
+    def given_up(self) -> list[str]:
+        """The programs that supervisord does not try to start any more, until we do."""
+        return [name for name, status in self.programs.items() if status.state == FATAL]
 
     def last_line(self, name: str) -> str:
         """Return the last line that a program printed."""
         return self._supervisor.last_line(name)
+
+    def log_file(self, name: str) -> Path:
+        """Return where a program's output goes."""
+        return self._supervisor.log_file(name)
 
     async def run(self) -> None:
         """Look after the programs until cancelled."""
@@ -69,25 +82,27 @@ class Caretaker:
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def drain(self) -> None:
-        """Stop the workers, which give their jobs back, and then the services."""
+        """Stop all programs, stage after stage."""
         try:
-            await self._supervisor.stop(*(worker.name for worker in self._plan.workers))
-            await self._supervisor.stop(*(service.name for service in self._plan.services))
-            await self._look()
+            for names in self._stages:
+                await self._supervisor.stop(*names)
+                await self._look()
         except SupervisorGone:
             _log.warning("supervisord_gone_while_draining")
 
     async def __aenter__(self) -> Self:
-        await self._supervisor.open()
         await self._start_all()
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self._supervisor.close()
-        await asyncio.to_thread(leftovers.end, self._plan.marker)
+        await asyncio.to_thread(leftovers.end, self._marker)
 
     async def _start_all(self) -> None:
-        await self._supervisor.start(*(program.name for program in self._plan.programs))
+        await self._supervisor.open()
+        for names in reversed(self._stages):
+            await self._supervisor.start(*names)
+        await self._look()
 
     async def _look(self) -> None:
         self.earlier, self.programs = self.programs, await self._supervisor.status()
@@ -119,6 +134,5 @@ class Caretaker:
         _log.error("supervisord_gone")
         self.earlier, self.programs = {}, {}
         await self._supervisor.close()
-        await asyncio.to_thread(leftovers.end, self._plan.marker)
-        await self._supervisor.open()
+        await asyncio.to_thread(leftovers.end, self._marker)
         await self._start_all()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from muster.fleet.model import WorkerState
-from muster.machine.supervisor import RUNNING
+from muster.machine.supervisor import RUNNING, STARTING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -30,10 +30,8 @@ def differences(
     a program runs once it has the same process both times. ``workers`` are those that are
     registered under the machine's id, ``last_line`` gives the last line of a program's log.
     """
-    return [
-        *_program_differences(plan, programs, earlier, last_line),
-        *_worker_differences(plan, list(workers)),
-    ]
+    stumbling = dict(_program_differences(plan, programs, earlier, last_line))
+    return [*stumbling.values(), *_worker_differences(plan, list(workers), set(stumbling))]
 
 
 def _program_differences(
@@ -41,22 +39,28 @@ def _program_differences(
     programs: Mapping[str, Status],
     earlier: Mapping[str, Status],
     last_line: Callable[[str], str],
-) -> Iterable[str]:
-    for program in plan.programs:
-        now, before = programs.get(program.name), earlier.get(program.name)
+) -> Iterable[tuple[str, str]]:
+    for name in (program.name for program in plan.programs):
+        now, before = programs.get(name), earlier.get(name)
         if now is None:
-            yield f"{program.name} is not known to the supervisor"
+            yield name, f"{name} is not known to the supervisor"
+        elif now.state == STARTING or (now.state == RUNNING and not _same(now, before)):
+            yield name, f"{name} has just been started"
         elif now.state != RUNNING:
-            said = last_line(program.name)
-            yield f"{program.name} is {now.state} ({now.detail})" + (f": {said}" if said else "")
-        elif before is None or before.pid != now.pid:
-            yield f"{program.name} has just started"
+            said = last_line(name)
+            yield name, f"{name} is {now.state} ({now.detail})" + (f": {said}" if said else "")
 
 
-def _worker_differences(plan: Plan, workers: list[Worker]) -> Iterable[str]:
+def _same(now: Status, before: Status | None) -> bool:
+    return before is not None and before.pid == now.pid
+
+
+def _worker_differences(plan: Plan, workers: list[Worker], stumbling: set[str]) -> Iterable[str]:
     registered = {worker.worker_id: worker for worker in workers}
     for planned in plan.workers:
         worker = registered.pop(planned.worker_id, None)
+        if planned.name in stumbling:
+            continue
         if worker is None or worker.incarnation != plan.incarnation:
             yield f"{planned.name} has not registered as {planned.worker_id}"
         elif worker.state in _NOT_AT_WORK:

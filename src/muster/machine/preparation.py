@@ -10,22 +10,18 @@ from muster.client.profile import write_private
 from muster.errors import InvalidInput
 from muster.machine import envfile
 from muster.machine.programs import ProgramSpec
-from muster.machine.settings import MachineSettings
 from muster.worker.settings import WorkerSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from muster.machine.plan import Plan, Service, WorkerProcess
+    from muster.settings import Settings
 
 WORKER_STOP_WAIT_S = 30
 SERVICE_STOP_WAIT_S = 10
-
-_OURS = frozenset(
-    str(field.alias)
-    for settings in (MachineSettings, WorkerSettings)
-    for field in settings.model_fields.values()
-)
+START_SECONDS = 5
+"""Longer than a worker takes to find that it cannot work, so that its restarts have a back-off."""
 
 
 def check_ports(plan: Plan) -> None:
@@ -59,33 +55,34 @@ def write_files(plan: Plan) -> None:
         WorkerSettings.load(env_file=worker.env_file)
 
 
-def environment(plan: Plan) -> dict[str, str]:
-    """Return the environment that the machine's programs share.
+def clean_environment(*settings: type[Settings]) -> dict[str, str]:
+    """Return our environment without the variables of these settings.
 
-    It is ours without the variables of our own settings. A worker reads those from its ``.env``
-    file, and one left in the environment would win over the file, the same for every worker;
-    a service has no business with Redis's password.
+    A program that reads its settings from an ``.env`` file must not inherit them: the environment
+    wins over the file, and is the same for all programs. Others have no business with them, least
+    of all with Redis's password.
     """
-    inherited = {name: value for name, value in os.environ.items() if name not in _OURS}
-    return {**inherited, **plan.marker}
+    ours = {field.alias for each in settings for field in each.model_fields.values()}
+    return {name: value for name, value in os.environ.items() if name not in ours}
 
 
-def program_specs(
+def stages(
     plan: Plan, environment: Mapping[str, str], *, start_attempts: int
-) -> list[ProgramSpec]:
-    """Return what the supervisor is to run for a plan."""
-    return [
-        ProgramSpec(
-            name=program.name,
-            argv=program.argv,
-            env={**environment, **program.env},
-            directory=program.directory,
-            stop_wait_s=_stop_wait(program),
-            start_attempts=start_attempts,
-        )
-        for program in plan.programs
-    ]
+) -> tuple[list[ProgramSpec], list[ProgramSpec]]:
+    """Return what the supervisor is to run: the workers, which are stopped first, the services."""
 
+    def specs(programs: Sequence[Service | WorkerProcess], stop_wait_s: int) -> list[ProgramSpec]:
+        return [
+            ProgramSpec(
+                name=program.name,
+                argv=program.argv,
+                env={**environment, **program.env},
+                directory=program.directory,
+                stop_wait_s=stop_wait_s,
+                start_seconds=START_SECONDS,
+                start_attempts=start_attempts,
+            )
+            for program in programs
+        ]
 
-def _stop_wait(program: Service | WorkerProcess) -> int:
-    return WORKER_STOP_WAIT_S if program.kind == "worker" else SERVICE_STOP_WAIT_S
+    return specs(plan.workers, WORKER_STOP_WAIT_S), specs(plan.services, SERVICE_STOP_WAIT_S)

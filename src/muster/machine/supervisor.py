@@ -38,8 +38,11 @@ LONGEST_SOCKET_PATH = 90
 """Bytes; a unix socket's path may have 107 (unix(7)), and supervisord adds its pid to it."""
 
 START_TIMEOUT_S = 30.0
+STARTING = "STARTING"
 RUNNING = "RUNNING"
 FATAL = "FATAL"
+_TAIL_BYTES = 4096
+_OUT = "supervisord.out"
 _OVER = frozenset({"STOPPED", "EXITED", "FATAL", "UNKNOWN"})
 
 _log = structlog.get_logger()
@@ -151,7 +154,13 @@ class Supervisor:
 
     def last_line(self, name: str) -> str:
         """Return the last line that a program printed, empty if there is none."""
-        return _last_line(self.log_file(name))
+        try:
+            with self.log_file(name).open("rb") as log:
+                log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
+                lines = log.read().decode(errors="replace").split("\n")
+        except FileNotFoundError:
+            return ""
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -174,7 +183,7 @@ class Supervisor:
         )
         spec_file = self._directory / "supervisord.json"
         write_private(spec_file, spec_text(spec))
-        with (self._directory / "supervisord.out").open("wb") as out:
+        with (self._directory / _OUT).open("wb") as out:
             # A session of its own: Ctrl-C in a terminal is for us, who stop things in order.
             return await asyncio.create_subprocess_exec(
                 *launcher,
@@ -194,8 +203,10 @@ class Supervisor:
                 await asyncio.sleep(0.02)
             else:
                 return
-        said = _last_line(self._directory / "supervisord.out")
-        raise SupervisorFailed(f"The supervisord in {self._directory} did not start. {said}")
+        said = (self._directory / _OUT).read_text(encoding="utf-8", errors="replace").strip()
+        raise SupervisorFailed(
+            f"The supervisord in {self._directory} did not start. It says: {said or 'nothing'}"
+        )
 
     async def _are_over(self, names: Collection[str]) -> bool:
         status = await self.status()
@@ -212,14 +223,3 @@ class Supervisor:
         if self._rpc is None:
             raise SupervisorGone
         return await self._rpc.call(f"supervisor.{method}", *arguments)
-
-
-def _last_line(file: Path, tail_bytes: int = 4096) -> str:
-    try:
-        with file.open("rb") as log:
-            log.seek(0, os.SEEK_END)
-            log.seek(max(0, log.tell() - tail_bytes))
-            lines = log.read().decode(errors="replace").split("\n")
-    except FileNotFoundError:
-        return ""
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from muster.server.problems import add_handlers
 from muster.server.routes import fleet, health, jobs, queue
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from muster.server.settings import ServerSettings
 
@@ -33,7 +33,8 @@ Submit jobs to a fleet of GPU machines, and see what becomes of them.
 Every route but the health checks needs a token: `Authorization: Bearer TOKEN`. Every error is a
 problem document (RFC 9457) that says what is wrong and what to do.
 """
-EXPIRE_EVERY_S = 2.0
+EVERY_S = 2.0
+CANCEL_AGAIN_S = 0.1
 
 log = structlog.get_logger()
 
@@ -77,28 +78,35 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     )
     app.state.registry = Registry(redis, settings.queue)
     beside = [
-        asyncio.create_task(Recovery(app.state.queue).run(), name="recovery"),
-        asyncio.create_task(_expire(app.state.registry), name="expiry"),
+        asyncio.create_task(_keep_up("recovery", Recovery(app.state.queue).run)),
+        asyncio.create_task(_keep_up("expiry", app.state.registry.expire)),
     ]
     try:
         await app.state.queue.open()
         yield
     finally:
         for task in beside:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await _stop(task)
         await redis.aclose()
 
 
-async def _expire(registry: Registry) -> None:
-    """Mark silent machines and workers offline, through times without Redis."""
+async def _keep_up(name: str, run: Callable[[], Awaitable[None]]) -> None:
+    """Run it again and again, through times without Redis and whatever else goes wrong."""
     while True:
         try:
-            await registry.expire()
+            await run()
         except (RedisError, OSError) as error:
-            log.warning("expiry_waits_for_redis", error=type(error).__name__)
-        await asyncio.sleep(EXPIRE_EVERY_S)
+            log.warning("waits_for_redis", part=name, error=type(error).__name__)
+        except Exception:
+            log.exception("part_failed", part=name)
+        await asyncio.sleep(EVERY_S)
+
+
+async def _stop(task: asyncio.Task[None]) -> None:
+    """Cancel it until it ends: redis-py loses a cancellation that comes while it connects."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=CANCEL_AGAIN_S)
 
 
 def _describe_problems(app: FastAPI) -> None:

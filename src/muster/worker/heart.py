@@ -85,7 +85,7 @@ class Heart:
             gpu=settings.worker_index,
             state=self._state(),
             capabilities=settings.capabilities(self.worker.connector.service),
-            jobs=[attempt.job_id for attempt in self.worker.running],
+            jobs=sorted(attempt.job_id for attempt in self.worker.running),
             reason=self.worker.not_ready,
             version=version("muster-fleet"),
             pid=os.getpid(),
@@ -107,7 +107,7 @@ class Heart:
         for attempt, state in zip(attempts, states, strict=True):
             # One that ended while the question was under way is settled elsewhere.
             if state is LeaseState.LOST and attempt in self.worker.running:
-                self.worker.revoke(attempt)
+                attempt.revoke()
 
     async def _rest(self) -> None:
         await asyncio.sleep(HURRY_S)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import signal
 from contextlib import AsyncExitStack
@@ -18,7 +17,7 @@ from muster.jobs.connection import check, connect
 from muster.jobs.leases import Leases
 from muster.jobs.model import Failed, LeaseState, Released
 from muster.jobs.queue import Queue
-from muster.worker.attempt import Attempt
+from muster.worker.attempt import Attempt, storable
 from muster.worker.connectors.base import ServiceNotReady, find
 from muster.worker.heart import Heart
 
@@ -32,7 +31,11 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 PROBE_EVERY_S = 0.25
+RECONNECT_AT_LEAST_S = 0.2
 RECONNECT_AT_MOST_S = 2.0
+DRAIN_AT_MOST_S = 10.0
+"""The bound of a drain, for a Redis that is away or a connector that does not let go: what is not
+handed in by then counts as lost once its lease is over."""
 
 log = structlog.get_logger()
 
@@ -58,7 +61,7 @@ class Worker:
         self.leases = leases
         self.artifacts = artifacts
         self.concurrency = settings.concurrency
-        self.running: dict[Attempt, asyncio.Task[Outcome | None]] = {}
+        self.running: set[Attempt] = set()
         self.draining = False
         self.not_ready = "starting"
         self.heart = Heart(self, settings, registry)
@@ -66,51 +69,64 @@ class Worker:
         self._news = asyncio.Event()
         self._idle = False
         self._woken = ""
+        self._helpers = asyncio.TaskGroup()
         self._waiter: asyncio.Task[None] | None = None
         self._prober: asyncio.Task[None] | None = None
+        self._bound: asyncio.Timeout | None = None
 
     async def run(self) -> None:
-        """Work until drained."""
-        beating = asyncio.create_task(self.heart.run())
+        """Work until drained, which takes ``DRAIN_AT_MOST_S`` at most.
+
+        Raises an exception group if a part of the worker dies: without its heart, for one, it
+        would run jobs that others were given too.
+        """
         try:
-            # Whatever this worker's id still holds died with its last incarnation.
-            await self._insist(lambda: self.leases.reclaim(lost=True))
-            await self._insist(self.leases.register)
-            self._probe_service("its service was not asked yet")
-            while not (self.draining and not self.running and not self._outcomes):
-                self._news.clear()
-                if not await self._turn():
-                    await self._news.wait()
+            async with asyncio.timeout(DRAIN_AT_MOST_S if self.draining else None) as self._bound:
+                async with self._helpers:
+                    beating = self._helpers.create_task(self.heart.run())
+                    await self._work()
+                    for task in (beating, self._waiter, self._prober):
+                        if task:
+                            task.cancel()
+        except TimeoutError:
+            left = [attempt.job_id for attempt in self.running]
+            left += [outcome.lease.job_id for outcome in self._outcomes]
+            log.error("drain_not_finished", left=left)  # noqa: TRY400  (expected, no trace)
         finally:
-            for task in (beating, self._waiter, self._prober):
-                if task:
-                    task.cancel()
-                    with contextlib.suppress(asyncio.CancelledError):
-                        await task
+            self.draining = True
+            for attempt in self.running:
+                attempt.stop()
         await self.heart.leave()
 
     def drain(self) -> None:
         """Take no more jobs, and give back those that run: their attempts are not counted."""
-        if not self.draining:
-            log.info("draining", running=len(self.running))
+        if self.draining:
+            return
+        log.info("draining", running=len(self.running))
         self.draining = True
-        for task in self.running.values():
-            task.cancel()
+        if self._bound:
+            self._bound.reschedule(asyncio.get_running_loop().time() + DRAIN_AT_MOST_S)
+        for attempt in self.running:
+            attempt.stop()
         self._something_new()
 
-    def revoke(self, attempt: Attempt) -> None:
-        """Stop an attempt whose lease is gone."""
-        log.warning("lease_revoked", job=attempt.job_id, attempt=attempt.attempt)
-        attempt.revoked = True
-        self.running[attempt].cancel()
+    async def _work(self) -> None:
+        # Whatever this worker's id still holds died with its last incarnation.
+        await self._insist(lambda: self.leases.reclaim(lost=True))
+        await self._insist(self.leases.register)
+        self._probe_service("its service was not asked yet")
+        while not (self.draining and not self.running and not self._outcomes):
+            self._news.clear()
+            if not await self._turn():
+                await self._news.wait()
 
     async def _turn(self) -> bool:
         """Exchange outcomes for jobs, once; return whether there was anything to exchange."""
         room = self.concurrency - len(self.running)
         want = 0 if self.draining or self.not_ready else room
-        outcomes, self._outcomes = self._outcomes, []
+        outcomes = list(self._outcomes)
         woken, self._woken = self._woken, ""
-        waiting = self._waiter is not None and not woken
+        waiting = self._idle and self._waiter is not None and not woken
         if not outcomes and not woken and (not want or waiting):
             return False
         held = [*(attempt.lease for attempt in self.running), *(o.lease for o in outcomes)]
@@ -120,17 +136,17 @@ class Worker:
             ),
             held,
         )
+        del self._outcomes[: len(outcomes)]
         for outcome, state in zip(outcomes, exchanged.settled, strict=True):
             if state is not LeaseState.OK:
                 log.warning("outcome_refused", job=outcome.lease.job_id, why=state)
         for lease in exchanged.leases:
             self._start(lease)
+        self._idle = exchanged.registered and want > len(exchanged.leases)
         if not exchanged.registered:
-            await self._insist(self.leases.register, held)
-            return True
-        self._idle = want > len(exchanged.leases)
-        if self._idle and not self._waiter:
-            self._waiter = asyncio.create_task(self._wait_for_wake())
+            await self._insist(self.leases.register)
+        elif self._idle and not self._waiter:
+            self._waiter = self._helpers.create_task(self._wait_for_wake())
         return True
 
     def _start(self, lease: Lease) -> None:
@@ -138,69 +154,85 @@ class Worker:
             self._outcomes.append(Released(lease))
             return
         attempt = Attempt(lease, self.leases, self.artifacts)
-        task = asyncio.create_task(attempt.run(self.connector))
-        self.running[attempt] = task
+        self.running.add(attempt)
+        task = attempt.start(self.connector)
         task.add_done_callback(lambda done: self._ended(attempt, done))
 
     def _ended(self, attempt: Attempt, task: asyncio.Task[Outcome | None]) -> None:
-        del self.running[attempt]
+        self.running.remove(attempt)
         # A task that is cancelled before its first step never runs, and has no outcome to give.
         outcome = Released(attempt.lease) if task.cancelled() else task.result()
         if outcome and not attempt.revoked:
             self._outcomes.append(outcome)
+            self._doubt_service(outcome)
+        self._something_new()
+
+    def _doubt_service(self, outcome: Outcome) -> None:
         if isinstance(outcome, Failed) and outcome.retryable:
             self._probe_service("its last job failed")
         elif isinstance(outcome, Released):
-            self._probe_service("its service did not take a job")
-        self._something_new()
+            # Not at once: a service that says it is ready, and refuses, would be asked in a frenzy.
+            self._probe_service("its service did not take a job", after_s=PROBE_EVERY_S)
 
     def _something_new(self) -> None:
         self._news.set()
         self.heart.hurry()
 
-    def _probe_service(self, why: str) -> None:
+    def _probe_service(self, why: str, after_s: float = 0) -> None:
         """Take no jobs until the service says that it is ready."""
         if not self.draining and not self._prober:
             self.not_ready = why
-            self._prober = asyncio.create_task(self._await_service())
+            self._prober = self._helpers.create_task(self._await_service(after_s))
 
-    async def _await_service(self) -> None:
-        while True:
-            try:
-                await self.connector.ready()
-                break
-            except ServiceNotReady as error:
-                self.not_ready = str(error)
+    async def _await_service(self, after_s: float) -> None:
+        await asyncio.sleep(after_s)
+        while reason := await self._why_not_ready():
+            if reason != self.not_ready:
+                log.warning("service_not_ready", reason=reason)
+                self.not_ready = reason
+                self.heart.hurry()
             await asyncio.sleep(PROBE_EVERY_S)
         self.not_ready = ""
         self._prober = None
         self._something_new()
+
+    async def _why_not_ready(self) -> str:
+        try:
+            await self.connector.ready()
+        except ServiceNotReady as error:
+            return storable(str(error))
+        except Exception as error:  # noqa: BLE001  (a connector's bug: told, and asked again)
+            return storable(f"the connector's probe crashed: {type(error).__name__}: {error}")
+        return ""
 
     async def _wait_for_wake(self) -> None:
         try:
             self._woken = await self.leases.wait_for_wake()
         except (RedisError, OSError) as error:
             log.warning("wake_up_lost", error=str(error))
+            await asyncio.sleep(RECONNECT_AT_LEAST_S)
         self._waiter = None
-        self._something_new()
+        self._news.set()
 
-    async def _insist(self, act: Callable[[], Awaitable[T]], held: Sequence[Lease] = ()) -> T:
+    async def _insist(
+        self, act: Callable[[], Awaitable[T]], held: Sequence[Lease] | None = None
+    ) -> T:
         """Do it until Redis answers, however long that takes.
 
-        ``held`` are the leases that this worker has: after a lost answer the queue is told, so that
-        jobs which that answer gave are given to somebody at once.
+        ``held`` are the leases that this worker has when it asks for more: after a lost answer the
+        queue is told, so that jobs which that answer gave are given to somebody at once.
         """
         failures = 0
         while True:
             try:
-                if failures:
+                if failures and held is not None:
                     await self.leases.reclaim(held, lost=False)
                 return await act()
             except (RedisError, OSError) as error:
-                failures += 1
-                log.warning("redis_does_not_answer", error=str(error), failures=failures)
-                pause = min(0.1 * 2**failures, RECONNECT_AT_MOST_S)
+                log.warning("redis_does_not_answer", error=str(error), failures=failures + 1)
+                pause = min(RECONNECT_AT_LEAST_S * 2 ** min(failures, 10), RECONNECT_AT_MOST_S)
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
+                failures += 1
 
 
 async def run(settings: WorkerSettings) -> None:
@@ -221,6 +253,8 @@ async def run(settings: WorkerSettings) -> None:
         registry = Registry(redis, settings.queue)
         artifacts = ArtifactStore(settings.artifacts_url)
         worker = Worker(settings, connector, leases, registry, artifacts)
+        loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(name, worker.drain)
+            loop.add_signal_handler(name, worker.drain)
+            closing.callback(loop.remove_signal_handler, name)
         await worker.run()

@@ -87,6 +87,9 @@ class WorkerSettings(RedisSettings):
         if not isinstance(value, str):
             return value
         pairs = [part.strip().partition("=") for part in value.split(",") if part.strip()]
+        for name, equals, _ in pairs:
+            if not equals:
+                raise ValueError(f"{name!r} has no '='")
         return {name: label for name, _, label in pairs}
 
     @property

@@ -1,7 +1,7 @@
 -- A worker hands in outcomes and takes new jobs, in one call.
 --
 -- ARGV: worker, signature, token for what is taken, lease (ms), how many jobs are wanted,
---   the class of the wake-up that led here or '', for how long the worker will wait for a
+--   the wake-up that led here or '', for how long the worker will wait for a
 --   wake-up if it gets less than it wants (ms, 0: not at all), whether it was idle (0 or 1),
 --   how many outcomes, then for each outcome:
 --     completed, job, token, attempt, result (JSON), ''
@@ -21,9 +21,16 @@
 -- include: attempts
 
 local worker, signature, token = ARGV[1], ARGV[2], ARGV[3]
-local want, woken, idle_for = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7])
+local want, idle_for = tonumber(ARGV[5]), tonumber(ARGV[7])
 local now = clock()
 local stamp = int(now)
+
+-- A wake-up goes to the one that has waited longest. When it was meant for another, that one waits
+-- on, and is to count as idle in this one's stead.
+local woken, meant_for, waits_until = string.match(ARGV[6], '^(%S+) (%S+) (%S+)$')
+if woken and meant_for ~= worker and redis.call('ZREM', key('idle', signature), worker) == 1 then
+  redis.call('ZADD', key('idle', signature), 'NX', waits_until, meant_for)
+end
 
 local answers, results, completed = {}, {}, {}
 
@@ -55,7 +62,7 @@ if #results > 0 then
 end
 
 local heads, taken, ids, deadlines, held = key('heads', signature), {}, {}, {}, {}
-local deadline, HELD_AT_MOST = int(now + ARGV[4]), 16
+local deadline, served, HELD_AT_MOST = int(now + ARGV[4]), false, 16
 
 local function start(job)
   local name = key('job', job)
@@ -88,7 +95,9 @@ local function take()
       want - #ids)
     if #jobs > 0 then
       redis.call('ZREM', ready, unpack(jobs))
+      local before = #ids
       for _, job in ipairs(jobs) do start(job) end
+      served = served or class == woken and #ids > before
     else
       local head = redis.call('ZRANGE', ready, 0, 0, 'WITHSCORES')
       if head[1] then
@@ -114,9 +123,9 @@ for _, job in ipairs(held) do
   redis.call('ZADD', heads, 'LT', job.order, job.class)
 end
 
--- A wake-up is for one job of one class. When something better was taken and such a job is still
--- there, another idle worker is to have it.
-if woken ~= '' and why == '' and redis.call('EXISTS', key('ready', woken)) == 1 then
+-- A wake-up is for one job of one class. When only something better was taken and such a job is
+-- still there, another idle worker is to have it.
+if woken and not served and why == '' and redis.call('EXISTS', key('ready', woken)) == 1 then
   local signatures = redis.call('HGET', key('matches'), woken)
   if signatures then
     if ARGV[8] == '1' then redis.call('ZREM', key('idle', signature), worker) end

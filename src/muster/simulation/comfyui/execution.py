@@ -66,7 +66,7 @@ class Executor:
                 self.executed += 1
                 self.current = None
             # ComfyUI says execution_success first and writes the history after.
-            await asyncio.sleep(self.options.step_time)
+            await asyncio.sleep(execution.step_time)
             self.prompts.finish(item, outcome)
             self.announce()
             execution.say("executing", {"node": None, "prompt_id": item[1]})
@@ -82,7 +82,7 @@ class Execution:
         self._executor = executor
         self._types: dict[str, NodeType] = node_types(executor.options)
         self._silent = executor.faults.fires(Kind.SILENT)
-        self._step_time = executor.options.step_time * executor.faults.slowdown()
+        self.step_time = executor.options.step_time * executor.faults.slowdown()
         self._steps = 0
         self._messages: list[list[Any]] = []
         self._nodes: dict[str, dict[str, Any]] = {}
@@ -156,7 +156,7 @@ class Execution:
             step=self._step,
         )
         if name != "KSampler":
-            await asyncio.sleep(self._step_time)
+            await asyncio.sleep(self.step_time)
         return await self._types[name].run(call)
 
     def _resolved(self, value: Any) -> Any:
@@ -167,7 +167,7 @@ class Execution:
 
     async def _step(self, value: int, total: int) -> None:
         assert self.node_id is not None  # noqa: S101  (only nodes take steps)
-        await asyncio.sleep(self._step_time)
+        await asyncio.sleep(self.step_time)
         self._check_interrupt()
         self._steps += 1
         await self._strike(str(self._steps))

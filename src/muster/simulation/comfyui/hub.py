@@ -38,6 +38,10 @@ class Hub:
         self._sockets.pop(sid, None)
         self._with_metadata.discard(sid)
 
+    def connected(self, sid: str) -> bool:
+        """Whether a client of that id hears what is sent to it."""
+        return sid in self._sockets
+
     async def listen(self, sid: str, socket: WebSocket) -> None:
         """Read what a client says until it leaves."""
         while True:

@@ -92,9 +92,17 @@ def installed() -> list[str]:
 
 
 def find(name: str) -> type[Connector]:
-    """Return the connector class of that name. Raises ``InvalidInput`` that lists them all."""
+    """Return the connector class of that name.
+
+    Raises ``InvalidInput`` when there is none, with those there are, or when it does not import.
+    """
     for point in entry_points(group=GROUP, name=name):
-        loaded: type[Connector] = point.load()
+        try:
+            loaded: type[Connector] = point.load()
+        except (ImportError, AttributeError) as error:
+            raise InvalidInput(
+                "CONNECTOR", f"does not import: {error}", "Install what it needs.", value=name
+            ) from error
         return loaded
     raise InvalidInput(
         "CONNECTOR", "is not installed", f"Use one of {', '.join(installed())}.", value=name

@@ -47,7 +47,9 @@ class Simulation:
         try:
             job = SimulatedJob.model_validate(context.request.payload)
         except ValidationError as error:
-            message = f"the payload is not a simulated job: {error.errors()[0]['msg']}"
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            message = f"the payload is not a simulated job: {place}: {first['msg']}"
             raise _failed("invalid_payload", message, retryable=False) from None
         if job.duration_s:
             for step in range(job.steps):

@@ -26,7 +26,9 @@ local function end_attempt(job, outcome, failure, retryable, jitter, now)
     finish(job, 'failed', worker, attempt, now, outcome)
     return
   end
-  local wait = math.min(backoff * 2 ^ (count - 1), math.max(BACKOFF_CAP, backoff))
+  -- The first attempt that is lost with its worker is not the job's doing: it goes on at once.
+  local steps = 2 ^ (count - 1) - (outcome == 'lost' and 1 or 0)
+  local wait = math.min(backoff * steps, math.max(BACKOFF_CAP, backoff))
   local due = int(now + math.floor(wait * (1 + jitter) / 2))
   redis.call('HSET', name, 'state', 'scheduled', 'due', due)
   redis.call('ZADD', key('scheduled'), due, job)

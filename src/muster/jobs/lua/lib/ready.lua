@@ -7,7 +7,7 @@ local function wake(class, signatures, count, now)
     while count > 0 do
       local idle = redis.call('ZPOPMAX', key('idle', signature))
       if not idle[1] or tonumber(idle[2]) < now then break end
-      redis.call('RPUSH', key('wake', signature), class)
+      redis.call('RPUSH', key('wake', signature), class .. ' ' .. idle[1] .. ' ' .. idle[2])
       count = count - 1
     end
     if count == 0 then return end

@@ -1,0 +1,1 @@
+"""What Muster costs, beside its peers and beside the limit."""

@@ -1,0 +1,113 @@
+"""The sessions of the test matrix. ``nox`` alone runs what to run before a push.
+
+Arguments after ``--`` reach pytest: ``nox -s unit -- -k lease -n0``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.error_on_external_run = True
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+LOCKED = {
+    "test": ["pyproject.toml", "--extra=embedded", "--group=test"],
+    "lint": ["--group=lint"],
+    "types": ["pyproject.toml", "--extra=embedded", "--group=types", "--group=test"],
+    "bench": ["pyproject.toml", "--extra=embedded", "--group=bench"],
+}
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, format, the direction of imports, the pre-commit configuration."""
+    install(session, "lint")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("lint-imports")
+    session.run("pre-commit", "validate-config")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Strict types."""
+    install(session, "types")
+    session.run("mypy", *session.posargs)
+
+
+@nox.session
+def unit(session: nox.Session) -> None:
+    """One process, no network; more than 90 % of all branches and lines."""
+    run_unit(session)
+
+
+for version in nox.project.python_versions(PYPROJECT):
+
+    @nox.session(name=f"unit-{version}", python=version, default=False)
+    def unit_on(session: nox.Session) -> None:
+        """Unit tests on one Python."""
+        run_unit(session)
+
+
+@nox.session
+def integration(session: nox.Session) -> None:
+    """Real processes, real HTTP, a real Redis over TCP."""
+    install(session, "test")
+    run_tests(session, "tests/integration")
+
+
+@nox.session(default=False)
+def coverage(session: nox.Session) -> None:
+    """Combine what the test sessions have measured, and apply the gate."""
+    install(session, "test")
+    session.run("coverage", "combine", "--keep")
+    session.run("coverage", "report")
+
+
+@nox.session(default=False)
+def benchmarks(session: nox.Session) -> None:
+    """The queue beside its peers and beside the limit, in one run."""
+    install(session, "bench")
+    session.run("python", "benchmarks/queue.py", *session.posargs)
+
+
+@nox.session(default=False)
+def lock(session: nox.Session) -> None:
+    """Write ``requirements/``; ``nox -s lock -- --upgrade`` takes newer versions."""
+    session.install("uv")
+    for name, selection in LOCKED.items():
+        session.run(
+            "uv", "pip", "compile", *selection, "--group=build", "--universal",
+            "--generate-hashes", "--no-header", "--no-annotate", "--quiet",
+            f"--output-file=requirements/{name}.txt", *session.posargs,
+        )  # fmt: skip
+
+
+def run_unit(session: nox.Session) -> None:
+    """Run the unit tests; all of them must pass the coverage gate too."""
+    install(session, "test")
+    data = run_tests(session, "tests/unit")
+    if not session.posargs:
+        session.run("coverage", "report", env={"COVERAGE_FILE": data})
+
+
+def run_tests(session: nox.Session, folder: str) -> str:
+    """Run a folder's tests, or those that are named, and return the file with their coverage."""
+    data = f".coverage.{session.name}"
+    env = {"COVERAGE_FILE": data}
+    paths = [word for word in session.posargs if Path(word.partition("::")[0]).exists()]
+    arguments = ["-n", "auto", *session.posargs, *([] if paths else [folder])]
+    session.run("coverage", "erase", env=env)
+    session.run("coverage", "run", "-m", "pytest", *arguments, env=env)
+    session.run("coverage", "combine", "--quiet", env=env)
+    return data
+
+
+def install(session: nox.Session, name: str) -> None:
+    """Install pinned and hashed packages, then the project itself without looking further."""
+    session.install("--require-hashes", "-r", str(Path("requirements", f"{name}.txt")))
+    session.install("--no-deps", "--no-build-isolation", "--editable", ".")
