@@ -24,7 +24,7 @@ LOCKED = {
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style, format, the direction of imports, the pre-commit configuration."""
+    """Check style, format, the direction of imports, the pre-commit configuration."""
     install(session, "lint")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
@@ -34,14 +34,14 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Strict types."""
+    """Check types, strictly."""
     install(session, "types")
     session.run("mypy", *session.posargs)
 
 
 @nox.session
 def unit(session: nox.Session) -> None:
-    """One process, no network; more than 90 % of all branches and lines."""
+    """Run the tests without a network; they cover more than 90 % of lines and branches."""
     run_unit(session)
 
 
@@ -49,13 +49,13 @@ for version in nox.project.python_versions(PYPROJECT):
 
     @nox.session(name=f"unit-{version}", python=version, default=False)
     def unit_on(session: nox.Session) -> None:
-        """Unit tests on one Python."""
+        """Run the unit tests on one Python."""
         run_unit(session)
 
 
 @nox.session
 def integration(session: nox.Session) -> None:
-    """Real processes, real HTTP, a real Redis over TCP."""
+    """Run the tests with real processes, real HTTP and Redis over TCP."""
     install(session, "test")
     run_tests(session, "tests/integration")
 
@@ -70,7 +70,7 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def benchmarks(session: nox.Session) -> None:
-    """The queue beside its peers and beside the limit, in one run."""
+    """Measure the queue beside its peers and beside the limit."""
     install(session, "bench")
     session.run("python", "benchmarks/queue.py", *session.posargs)
 

@@ -229,6 +229,8 @@ class EmbeddedRedis:
             "logfile": "",
             "maxmemory-policy": "noeviction",
             "save": "",
+            # It would write over its environment, by which a supervisor knows it as its own.
+            "set-proc-title": "no",
             "appendonly": "yes" if self.appendonly else "no",
             "appendfsync": self.appendfsync,
         }

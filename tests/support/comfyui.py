@@ -52,7 +52,7 @@ class Simulator:
 
     def socket(self, url: str = "ws://comfyui/ws?clientId=me") -> unix_connect:
         """Return a way to it for websockets."""
-        return unix_connect(self.uds, url, ping_interval=None, close_timeout=1)
+        return unix_connect(self.uds, url, ping_interval=None, close_timeout=0.2)
 
     def api(self) -> ComfyApi:
         """Return the connector's way to it."""

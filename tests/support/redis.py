@@ -6,6 +6,7 @@ import os
 import secrets
 import signal
 import socket
+import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +20,20 @@ if TYPE_CHECKING:
     Listen = Callable[[Path], dict[str, Any]]
 
 
+# So that a test run that is killed leaves no server behind. See prctl(2): PR_SET_PDEATHSIG is 1.
+_DIE_WITH_PARENT = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
 class OwnRedis(EmbeddedRedis):
-    """A Redis that a test may harm."""
+    """A Redis that a test may harm. It ends with the process that runs the test."""
+
+    def prepare(self) -> list[str]:
+        """Write the configuration and return the command line."""
+        return [sys.executable, "-ISc", _DIE_WITH_PARENT, *super().prepare()]
 
     def kill(self) -> None:
         """End it as a crash does; ``start`` brings it back with what its AOF kept."""

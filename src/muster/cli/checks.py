@@ -147,7 +147,7 @@ def _space(folder: Path, free_gib: float) -> Finding:
 def _server(url: str | None, token: str | None) -> Finding:
     what = "Server"
     try:
-        with Client(url, token, patience_s=0) as client:
+        with Client(url, token, patience_s=1) as client:
             status = client.queue()
             place = client.server.url
     except (Refused, ServerUnavailable) as error:

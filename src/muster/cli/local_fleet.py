@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import shlex
-import socket
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,9 +18,10 @@ from muster.errors import InvalidInput, NotFound
 from muster.fleet.identity import validate_machine_id
 from muster.machine import envfile
 from muster.machine.caretaker import Caretaker
+from muster.machine.ports import free_row, is_free
 from muster.machine.preparation import START_SECONDS, clean_environment
 from muster.machine.programs import ProgramSpec
-from muster.machine.settings import MAX_GPUS, MAX_PORT, MachineSettings
+from muster.machine.settings import MAX_GPUS, MachineSettings
 from muster.server.auth import Role, TokensFile, new_token
 from muster.server.settings import ServerSettings
 from muster.settings import RedisSettings
@@ -81,7 +81,7 @@ def prepare(options: Options) -> LocalFleet:
     _check(options)
     data_dir = options.data_dir
     redis = EmbeddedRedis(
-        data_dir / "redis", port=_free_ports(1), password=_kept(data_dir / "redis-password")
+        data_dir / "redis", port=free_row(1), password=_kept(data_dir / "redis-password")
     )
     shared = {"REDIS_URL": redis.url, "MUSTER_QUEUE": options.queue}
     tokens_file = data_dir / "tokens.toml"
@@ -123,7 +123,7 @@ def _check(options: Options) -> None:
             "A machine has one service and one worker for each GPU.",
             value=options.gpus,
         )
-    if not _is_free(options.port):
+    if not is_free(options.port):
         raise InvalidInput(
             "--port",
             "is taken by another program",
@@ -147,7 +147,7 @@ def _machine_variables(options: Options) -> dict[str, str]:
         "MUSTER_DATA_DIR": str(options.data_dir),
         "CONNECTOR": "comfyui",
         "COMFYUI_COMMAND": shlex.join(_SIMULATOR),
-        "SERVICE_BASE_PORT": str(_free_ports(options.gpus)),
+        "SERVICE_BASE_PORT": str(free_row(options.gpus)),
     }
 
 
@@ -185,25 +185,3 @@ def _token(tokens_file: Path, token_file: Path) -> str:
     tokens.add(entry)
     write_private(token_file, token)
     return token
-
-
-def _free_ports(count: int) -> int:
-    """Return the first of so many free ports in a row, somewhere: two fleets do not meet there."""
-    for _ in range(100):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            first: int = probe.getsockname()[1]
-        ports = range(first, first + count)
-        if ports[-1] <= MAX_PORT and all(_is_free(port) for port in ports):
-            return first
-    raise InvalidInput("--gpus", "needs more free ports in a row than there are", "Give fewer.")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from muster.machine.programs import ProgramSpec
 
-LOOK_EVERY_S = 2.0
+LOOK_EVERY_S = 1.0
 LONGEST_WAIT_S = 300.0
 
 _log = structlog.get_logger()

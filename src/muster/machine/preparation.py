@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import socket
 from typing import TYPE_CHECKING
 
 from muster.client.profile import write_private
 from muster.errors import InvalidInput
 from muster.machine import envfile
+from muster.machine.ports import is_free
 from muster.machine.programs import ProgramSpec
 from muster.worker.settings import WorkerSettings
 
@@ -20,24 +20,19 @@ if TYPE_CHECKING:
 
 WORKER_STOP_WAIT_S = 30
 SERVICE_STOP_WAIT_S = 10
-START_SECONDS = 5
+START_SECONDS = 3
 """Longer than a worker takes to find that it cannot work, so that its restarts have a back-off."""
 
 
 def check_ports(plan: Plan) -> None:
     """Raise ``InvalidInput`` if a service's port is taken."""
     for service in plan.services:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", service.port))
-            except OSError as error:
-                raise InvalidInput(
-                    "SERVICE_BASE_PORT",
-                    f"gives {service.name} the port {service.port}, "
-                    f"which cannot be had ({error.strerror})",
-                    "End the program that uses it, or set SERVICE_BASE_PORT to another range.",
-                ) from None
+        if not is_free(service.port):
+            raise InvalidInput(
+                "SERVICE_BASE_PORT",
+                f"gives {service.name} the port {service.port}, which is taken",
+                "End the program that uses it, or set SERVICE_BASE_PORT to another range.",
+            )
 
 
 def write_files(plan: Plan) -> None:

@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from muster.errors import NotFound
-from muster.fleet.model import Machine, MachineState
 from muster.fleet.registry import Registry
 from muster.machine import leftovers
-from support.redis import free_port
+from muster.machine.ports import free_row
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
 
     import psutil
     from redis.asyncio import Redis
+
+    from muster.fleet.model import Machine, MachineState
 
     StartMachine = Callable[..., "RunningMachine"]
 
@@ -92,7 +93,7 @@ def start_machine(
     redis_url: str, queue_name: str, data_dir: Path, registry: Registry
 ) -> Iterator[StartMachine]:
     """Start an agent with these environment variables, as ``muster machine`` does."""
-    base_port = free_port()
+    base_port = free_row(8)
     with ExitStack() as stack:
 
         def start(**environment: str | None) -> RunningMachine:

@@ -1,4 +1,4 @@
-"""Every worker has its machine (failure 1), whatever ran under that name or in that folder before."""
+"""Every worker has its machine (failure 1), whatever ran under that name or there before."""
 
 from __future__ import annotations
 

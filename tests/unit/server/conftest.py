@@ -28,7 +28,7 @@ def tokens(tokens_file: TokensFile) -> dict[Role, str]:
     """One token of each role."""
     made = {}
     for role in Role:
-        made[role], entry = new_token(f"{role}er", role)
+        made[role], entry = new_token(f"{role}-token", role)
         tokens_file.add(entry)
     return made
 

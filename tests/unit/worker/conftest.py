@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from muster.artifacts import ArtifactStore
 from muster.fleet.registry import Registry
+from muster.jobs.connection import connect
 from muster.jobs.queue import Queue
 from muster.jobs.recovery import Recovery
+from muster.settings import RedisSettings
 from muster.worker import heart
 from muster.worker.loop import Worker
 from muster.worker.settings import WorkerSettings
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
+    from support.redis import OwnRedis
     from support.workers import Start
 
 
@@ -96,6 +100,24 @@ async def start(prepare: Callable[..., Running]) -> AsyncIterator[Start]:
     yield start
     for running in started:
         await running.drained()
+
+
+@pytest.fixture
+async def prepare_on(prepare: Start) -> AsyncIterator[Callable[..., tuple[Queue, Running]]]:
+    """Make workers as ``prepare`` does, on a Redis of the test's own; return its queue too."""
+    async with AsyncExitStack() as clients:
+
+        def prepare_on(
+            server: OwnRedis, connector: Any = None, **environment: str
+        ) -> tuple[Queue, Running]:
+            client = connect(RedisSettings.load(redis_url=server.url))
+            clients.push_async_callback(client.aclose)
+            queue = Queue(client, "own")
+            return queue, prepare(
+                connector, queue=queue, registry=Registry(client, "own"), **environment
+            )
+
+        yield prepare_on
 
 
 @pytest.fixture

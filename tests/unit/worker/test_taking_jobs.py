@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -241,6 +242,13 @@ async def test_starts_a_job_at_once_after_it_doubted_its_service(
 ) -> None:
     """It waits for a wake-up, but while it doubted its service the queue did not count on it."""
     connector = Scripted(fail)
+    answer = connector.ready
+
+    async def answer_after_a_while() -> None:
+        await asyncio.sleep(0.02)
+        await answer()
+
+    connector.ready = answer_after_a_while  # type: ignore[method-assign]
     running = start(connector, WORKER_CONCURRENCY="2")
     await eventually(lambda: not running.worker.not_ready, "the worker is ready")
 

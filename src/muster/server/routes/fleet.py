@@ -27,7 +27,7 @@ Limit = Annotated[int, Query(ge=1, le=500, description="How many to a page.")]
 MachineId = Annotated[str, Path(min_length=1, max_length=128, examples=["gpu-host-1"])]
 
 
-@router.get("/machines", responses=documented(422))
+@router.get("/machines", responses=documented())
 async def machines(registry: RegistryDep, cursor: Cursor = None, limit: Limit = 50) -> MachinePage:
     """List machines, with their programs: what runs, beside the GPUs that it should run on."""
     return await registry.machines(cursor=cursor, limit=limit)
@@ -39,7 +39,7 @@ async def machine(machine_id: MachineId, registry: RegistryDep) -> Machine:
     return await registry.machine(machine_id)
 
 
-@router.get("/workers", responses=documented(422))
+@router.get("/workers", responses=documented())
 async def workers(
     registry: RegistryDep,
     machine_id: Annotated[str | None, Query(max_length=128, description="Of one machine.")] = None,

@@ -43,7 +43,7 @@ EXAMPLE = {
     status_code=status.HTTP_201_CREATED,
     responses={
         200: {"model": Submitted, "description": "The job of this idempotency key"},
-        **documented(409, 422, 429),
+        **documented(409, 429),
     },
 )
 async def submit(
@@ -61,7 +61,7 @@ async def submit(
     return submitted
 
 
-@submitting.post("/bulk", status_code=status.HTTP_201_CREATED, responses=documented(409, 422, 429))
+@submitting.post("/bulk", status_code=status.HTTP_201_CREATED, responses=documented(409, 429))
 async def submit_bulk(
     requests: Annotated[list[JobRequest], Body(min_length=1, examples=[[EXAMPLE, EXAMPLE]])],
     queue: QueueDep,
@@ -72,7 +72,7 @@ async def submit_bulk(
     return await queue.submit_many(requests)
 
 
-@viewing.get("", responses=documented(422))
+@viewing.get("", responses=documented())
 async def page(
     queue: QueueDep,
     state: Annotated[JobState, Query(description="List jobs in this state.")] = JobState.RUNNING,

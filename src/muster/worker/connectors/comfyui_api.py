@@ -84,7 +84,7 @@ def open_socket(url: str) -> AbstractAsyncContextManager[Socket]:
         url,
         proxy=None,
         open_timeout=3,
-        close_timeout=1,
+        close_timeout=0.2,
         ping_interval=None,
         max_size=MAX_FRAME_BYTES,
     )

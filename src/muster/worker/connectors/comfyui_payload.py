@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from muster.worker.connectors.comfyui_failures import INVALID_PAYLOAD, failed
 
-NodeId = Annotated[str, StringConstraints(pattern=r"^\w[\w:.-]{0,63}$")]
-FileName = Annotated[str, StringConstraints(pattern=r"^\w([\w ()+-]|\.\w){0,127}$")]
+NodeId = Annotated[str, StringConstraints(pattern=r"^\w[\w:.-]*$", max_length=64)]
+FileName = Annotated[str, StringConstraints(pattern=r"^\w([\w ()+-]|\.\w)*$", max_length=128)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F]{64}$")]
 Graph = dict[str, dict[str, Any]]
 

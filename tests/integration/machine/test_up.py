@@ -1,0 +1,161 @@
+"""``muster up``: a whole fleet from one command, which heals itself and leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from muster.client import AsyncClient
+from muster.client.profile import read_profile
+from muster.errors import MusterError
+from muster.fleet.model import Machine, MachineState
+from muster.jobs.model import JobRequest, JobState
+from muster.machine import leftovers
+from muster.machine.ports import free_row
+from support.waiting import eventually, eventually_blocking
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import psutil
+
+pytestmark = pytest.mark.anyio
+
+IMAGE = {
+    "1": {
+        "class_type": "EmptyImage",
+        "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0},
+    },
+    "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "up"}},
+}
+
+
+@dataclass(frozen=True)
+class Up:
+    """A running ``muster up`` of one GPU."""
+
+    process: subprocess.Popen[bytes]
+    log_file: Path
+    data_dir: Path
+    config: Path
+    argv: list[str]
+
+    def log(self) -> str:
+        """Return what it printed."""
+        return self.log_file.read_text()
+
+    def processes(self, word: str = "") -> list[psutil.Process]:
+        """Return its processes whose command line holds a word."""
+        found = leftovers.find({"MUSTER_UP": str(self.data_dir)})
+        return [process for process in found if word in " ".join(process.cmdline())]
+
+    def client(self) -> AsyncClient:
+        """Return a client that finds the server as a user's would: by the profile."""
+        profile = read_profile(self.config / "muster" / "profile.toml")
+        assert profile
+        return AsyncClient(profile.url, profile.token.get_secret_value())
+
+
+@pytest.fixture
+def up() -> Iterator[Up]:
+    with tempfile.TemporaryDirectory(prefix="muster-test-") as name:
+        folder = Path(name)
+        data_dir, config = folder / "data", folder / "config"
+        argv = [
+            *(sys.executable, "-m", "muster.cli", "up", "--gpus", "1"),
+            *("--port", str(free_row(1)), "--data-dir", str(data_dir)),
+        ]
+        # What a user may have in the environment must not reach the fleet.
+        meddling = {"XDG_CONFIG_HOME": str(config), "NUM_GPUS": "7", "REDIS_URL": "redis://nowhere"}
+        log_file = folder / "log"
+        with log_file.open("wb") as log:
+            process = subprocess.Popen(argv, env={**os.environ, **meddling}, stdout=log, stderr=log)
+        with process:
+            running = Up(process, log_file, data_dir, config, argv)
+            try:
+                eventually_blocking(
+                    lambda: "Ctrl-C stops" in running.log() or process.poll() is not None,
+                    "it is up",
+                    timeout_s=60,
+                )
+                assert process.poll() is None, running.log()
+                yield running
+            finally:
+                process.terminate()
+                process.wait(timeout=60)
+                assert running.processes() == []
+
+
+async def _ready(up: Up) -> Machine:
+    async def look() -> Machine:
+        async with up.client() as client:
+            return await client.machine("local")
+
+    return await eventually(
+        look,
+        "the machine is ready",
+        until=lambda machine: machine.state is MachineState.READY,
+        timeout_s=60,
+        ignoring=(MusterError,),
+    )
+
+
+async def _job_completes(up: Up) -> None:
+    async with up.client() as client:
+        job = await client.submit(JobRequest(service="comfyui", payload={"prompt": IMAGE}))
+        assert (await client.wait(job.id)).state is JobState.COMPLETED
+
+
+async def test_a_fleet_runs_from_one_command(up: Up) -> None:
+    ready = await _ready(up)
+    assert [program.name for program in ready.programs] == ["comfyui-gpu0", "worker-gpu0"]
+    await _job_completes(up)
+
+    for secret in ("token", "redis-password", "machine.env", "server.env", "tokens.toml"):
+        assert (up.data_dir / secret).stat().st_mode & 0o777 == 0o600
+    assert (up.data_dir / "token").read_text() not in up.log()
+    assert (up.data_dir / "redis-password").read_text() not in up.log()
+
+    second = await asyncio.to_thread(
+        subprocess.run, up.argv, capture_output=True, text=True, check=False
+    )
+    assert second.returncode == 1
+    assert "Another `muster up` runs already" in second.stderr
+
+    up.process.send_signal(signal.SIGINT)
+    assert await asyncio.to_thread(up.process.wait, 60) == 0
+    assert up.processes() == []
+    assert up.log().endswith("Stopped.\n")
+
+
+async def test_a_fleet_heals_from_the_loss_of_any_part(up: Up) -> None:
+    before = await _ready(up)
+
+    for part in ("redis-server", "muster.cli server", "muster.cli machine"):
+        (victim,) = up.processes(part)
+        victim.kill()
+        await eventually(
+            lambda part=part, victim=victim: [p for p in up.processes(part) if p != victim],
+            f"{part} is back",
+            timeout_s=30,
+        )
+
+    await eventually(
+        lambda: _ready(up), "ready anew", until=lambda m: m.incarnation != before.incarnation
+    )
+    await _job_completes(up)
+
+
+async def test_nothing_outlives_a_killed_up(up: Up) -> None:
+    up.process.kill()
+
+    await eventually(up.processes, "all has ended", until=lambda left: not left, timeout_s=60)
