@@ -50,7 +50,7 @@ async def _claim_all(url: str, command: bytes, connections: int) -> float:
     claimers = []
     for _ in range(connections):
         _, claimer = await loop.create_connection(
-            lambda: _Claimer(command), address.hostname, address.port
+            lambda: _Claimer(command), str(address.hostname), int(address.port or 6379)
         )
         if address.password:
             await claimer.call(_encode(["AUTH", unquote(address.password)]))

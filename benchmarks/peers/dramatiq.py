@@ -12,7 +12,7 @@ from dramatiq.brokers.redis import RedisBroker
 from benchmarks.peers.submitter import REDIS_URL, main
 from benchmarks.tally import tally
 
-broker = RedisBroker(url=REDIS_URL)
+broker = RedisBroker(url=REDIS_URL)  # type: ignore[no-untyped-call]
 dramatiq.set_broker(broker)
 
 

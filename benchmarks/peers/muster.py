@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import sys
 import time
 from pathlib import Path
@@ -14,7 +13,6 @@ import uvloop
 
 from benchmarks.peers.submitter import REDIS_URL, main
 from benchmarks.tally import tally
-from muster.fleet.registry import HEARTBEAT_S
 from muster.jobs.connection import connect
 from muster.jobs.leases import Leases
 from muster.jobs.model import Capabilities, Completed, JobRequest
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
     from muster.worker.connectors.base import Context
 
 BULK = 500
+JOIN_EVERY_S = 0.02
 SERVICE = "stopwatch"
 BENCHMARKS = Path(__file__).parents[1]
 CONNECTOR = BENCHMARKS / "connector"
@@ -106,8 +105,8 @@ async def _work_side_by_side(workers: int) -> None:
 
 
 async def _join(number: int) -> None:
-    # In step, the heartbeats of so many workers in one process would wait for each other.
-    await asyncio.sleep(random.uniform(0, HEARTBEAT_S))
+    # Out of step, as real workers are, which do not share a process with so many others.
+    await asyncio.sleep(number * JOIN_EVERY_S)
     await run(_settings(number))
 
 

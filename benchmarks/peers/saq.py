@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
+from typing import TYPE_CHECKING
 
 import uvloop
 from saq import Queue, Worker
@@ -12,10 +12,13 @@ from saq import Queue, Worker
 from benchmarks.peers.submitter import REDIS_URL, main
 from benchmarks.tally import tally
 
+if TYPE_CHECKING:
+    from saq.types import Context
+
 AT_ONCE = 50
 
 
-async def noop(_context: dict[str, Any], *, sent_ns: int) -> None:
+async def noop(_context: Context, *, sent_ns: int) -> None:
     """Do nothing."""
     tally().start(sent_ns)
 

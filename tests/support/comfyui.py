@@ -25,6 +25,9 @@ from support.waiting import eventually
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from starlette.applications import Starlette
+    from starlette.types import Receive, Scope, Send
+
     from muster.simulation.comfyui.execution import Executor
 
 URL = "http://comfyui"
@@ -67,30 +70,48 @@ class Simulator:
         await eventually(lambda: self.executor.prompts.remaining == 0, "the simulator is idle")
 
 
+class Site:
+    """One server, in which each test has an application of its own: starting servers takes time."""
+
+    def __init__(self, uds: str) -> None:
+        self.uds = uds
+        self._app: Starlette | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on to the present application (ASGI)."""
+        assert self._app is not None, "no test runs"
+        await self._app(scope, receive, send)
+
+    @asynccontextmanager
+    async def simulator(self, *, step_time: float = 0.001) -> AsyncIterator[Simulator]:
+        """Run a new simulator."""
+        with tempfile.TemporaryDirectory(prefix="muster-") as name:
+            folders = Folders.under(Path(name))
+            self._app = create_app(Options(folders=folders, step_time=step_time))
+            executor = self._app.state.executor
+            async with self._app.router.lifespan_context(self._app):
+                yield Simulator(self.uds, folders, executor)
+                await executor.hub.drop()
+            self._app = None
+
+
 @asynccontextmanager
-async def simulated(*, step_time: float = 0.001) -> AsyncIterator[Simulator]:
-    """Run a simulator."""
+async def serving() -> AsyncIterator[Site]:
+    """Listen on a unix socket."""
     # Not pytest's tmp_path: its long names do not fit into a unix socket's address.
     with tempfile.TemporaryDirectory(prefix="muster-") as name:
-        folders = Folders.under(Path(name))
-        app = create_app(Options(folders=folders, step_time=step_time))
-        uds = str(Path(name) / "comfyui.sock")
+        site = Site(f"{name}/comfyui.sock")
         config = uvicorn.Config(
-            app,
-            uds=uds,
-            ws="websockets-sansio",
-            lifespan="on",
-            log_config=None,
-            timeout_graceful_shutdown=1,
+            site, uds=site.uds, ws="websockets-sansio", lifespan="off", log_config=None
         )
         server = Server(config)
-        serving = asyncio.create_task(server.serve())
+        task = asyncio.create_task(server.serve())
         try:
             await eventually(lambda: server.started, "the simulator listens")
-            yield Simulator(uds, folders, app.state.executor)
+            yield site
         finally:
             server.should_exit = True
-            await serving
+            await task
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import RedisError
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     Start = Callable[..., "Running"]
 
 SERVICE = "scripted"
+T = TypeVar("T")
 
 
 class Scripted:
@@ -107,7 +108,7 @@ class WatchedLeases(Leases):
     async def wait_for_wake(self) -> str:
         return await self._watched("wait_for_wake", super().wait_for_wake)
 
-    async def _watched(self, name: str, call: Callable[[], Awaitable[Any]]) -> Any:
+    async def _watched(self, name: str, call: Callable[[], Awaitable[T]]) -> T:
         self.calls[name] += 1
         try:
             if self.refuse[name]:

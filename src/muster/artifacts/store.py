@@ -82,15 +82,10 @@ class ArtifactStore:
                 result = await obstore.get_async(self._store, path)
             except FileNotFoundError:
                 raise NotFound(f"There is no artifact {url}.") from None
-            stream = aiter(result.stream(min_chunk_size=READ_BYTES))
-        while True:
-            with self._explained("read"):
-                chunk = await anext(stream, None)
-            if chunk is None:
-                break
-            digest.update(chunk)
-            read += len(chunk)
-            yield bytes(chunk)
+            async for chunk in result.stream(min_chunk_size=READ_BYTES):
+                digest.update(chunk)
+                read += len(chunk)
+                yield bytes(chunk)
         if size is not None and read != size:
             raise ArtifactMismatch(f"{url} has {read} bytes, not {size}.")
         if sha256 is not None and digest.hexdigest() != sha256.lower():

@@ -39,17 +39,21 @@ def main() -> None:
         _fail(error, 1)
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"muster {version('muster-fleet')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _options(
-    show_version: Annotated[
-        bool, typer.Option("--version", help="Show the version.", is_eager=True)
+def _prepare(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", is_eager=True, callback=_show_version),
     ] = False,
 ) -> None:
     import structlog
 
-    if show_version:
-        typer.echo(f"muster {version('muster-fleet')}")
-        raise typer.Exit
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),

@@ -90,7 +90,7 @@ async def _show(fleet: LocalFleet, console: Console) -> None:
     console.print(
         "\nTry in another terminal:\n\n"
         "  muster machines\n"
-        "  muster submit --help\n\n"
+        "  muster submit comfyui --example --count 20 --watch\n\n"
         "Ctrl-C stops everything and keeps the data."
     )
 

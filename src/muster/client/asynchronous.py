@@ -110,7 +110,7 @@ class AsyncClient:
     async def send(self, call: Call[T]) -> T:
         """Send a call and return its answer."""
         return await stamina.AsyncRetryingCaller(attempts=None, timeout=self._patience_s)(
-            may_repeat(call), self._send_once, call
+            may_repeat(call, self._patience_s), self._send_once, call
         )
 
     async def _send_once(self, call: Call[T]) -> T:

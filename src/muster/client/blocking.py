@@ -113,7 +113,7 @@ class Client:
     def send(self, call: Call[T]) -> T:
         """Send a call and return its answer."""
         return stamina.RetryingCaller(attempts=None, timeout=self._patience_s)(
-            may_repeat(call), self._send_once, call
+            may_repeat(call, self._patience_s), self._send_once, call
         )
 
     def _send_once(self, call: Call[T]) -> T:

@@ -76,15 +76,17 @@ def answer_of(call: Call[T], response: httpx.Response) -> T:
         ) from error
 
 
-def may_repeat(call: Call[Any]) -> Callable[[Exception], bool | float]:
+def may_repeat(call: Call[Any], patience_s: float) -> Callable[[Exception], bool | float]:
     """Return stamina's hook: whether to send a call again, or after how many seconds."""
 
     def hook(error: Exception) -> bool | float:
-        if isinstance(error, Busy):
-            return error.retry_after
-        if isinstance(error, ServerUnavailable) and (call.repeatable or not error.reached):
-            return True if error.retry_after is None else error.retry_after
-        return False
+        if not isinstance(error, Busy | ServerUnavailable):
+            return False
+        perhaps_done = isinstance(error, ServerUnavailable) and error.reached
+        if perhaps_done and not call.repeatable:
+            return False
+        pause = error.retry_after
+        return True if pause is None else pause <= patience_s and pause
 
     return hook
 

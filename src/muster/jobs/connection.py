@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, RedisError
 
 from muster.errors import RedisUnavailable
 
@@ -17,6 +20,23 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S = 2
 ANSWER_TIMEOUT_S = 5
+
+
+class _Cancellable(AbstractConnection):
+    """Lets every cancellation through.
+
+    redis-py sends within ``asyncio.wait_for``, which before Python 3.12 swallows a cancellation
+    that comes as it ends (https://github.com/python/cpython/issues/81839).
+    """
+
+    async def send_packed_command(self, *args: Any, **options: Any) -> None:
+        """Send, and raise ``CancelledError`` if the task was cancelled meanwhile."""
+        task = asyncio.current_task()
+        before = task.cancelling() if task else 0
+        await super().send_packed_command(*args, **options)
+        if task and task.cancelling() > before:
+            await self.disconnect(nowait=True)
+            raise asyncio.CancelledError
 
 
 def connect(settings: RedisSettings) -> Redis:
@@ -30,6 +50,10 @@ def connect(settings: RedisSettings) -> Redis:
     client = Redis.from_url(url, socket_timeout=ANSWER_TIMEOUT_S, retry=Retry(NoBackoff(), 0))
     if not url.startswith("unix:"):
         client.connection_pool.connection_kwargs["socket_connect_timeout"] = CONNECT_TIMEOUT_S
+    if sys.version_info < (3, 12):
+        pool = client.connection_pool
+        bases = (_Cancellable, pool.connection_class)
+        pool.connection_class = type("CancellableConnection", bases, {})
     return client
 
 
@@ -45,13 +69,12 @@ async def check(redis: Redis, settings: RedisSettings) -> None:
     address = where(settings)
     try:
         memory = await redis.info("memory")
-    except (AuthenticationError, ResponseError) as error:
-        if not isinstance(error, AuthenticationError) and "NOAUTH" not in str(error):
-            raise
-        raise RedisUnavailable(
-            f"Redis at {address} refuses the user or password. Check those in REDIS_URL."
-        ) from None
     except (RedisError, OSError) as error:
+        # A refusal comes as the cause of a failed connection.
+        if AuthenticationError in {type(error), type(error.__cause__)}:
+            raise RedisUnavailable(
+                f"Redis at {address} refuses the user or password. Check those in REDIS_URL."
+            ) from None
         raise RedisUnavailable(
             f"Redis at {address} does not answer ({error}). Check REDIS_URL and that it runs."
         ) from None

@@ -117,7 +117,7 @@ class Leases:
         )
 
     async def wait_for_wake(self) -> str:
-        """Block until a job is there for this worker, at most a second; return the wake-up or ''."""
+        """Block until there is a wake-up for this worker, at most a second; return it or ''."""
         popped = await cast(
             "Awaitable[list[bytes] | None]",
             self.queue.redis.blpop(

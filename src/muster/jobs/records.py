@@ -63,7 +63,7 @@ def _job(job_id: str, fields: dict[str, str], values: dict[str, bytes | None]) -
 
 
 def _progress(value: bytes | None, fields: dict[str, str]) -> Progress | None:
-    """What an earlier attempt reported, or a finished one, is not progress any more."""
+    """Return the current attempt's progress: what an earlier or a finished one told is over."""
     told = json.loads(value) if value else {}
     current = fields["state"] == JobState.RUNNING and int(fields["attempt"]) == told.get("attempt")
     return Progress(fraction=told["fraction"], message=told["message"]) if current else None

@@ -55,8 +55,7 @@ class Caretaker:
         self._waits: dict[str, float] = {}
         self._due: dict[str, float] = {}
         self._pids: dict[str, int] = {}
-        programs = [program for stage in stages for program in stage]
-        self._supervisor = Supervisor(directory, programs, environment)
+        self._supervisor = Supervisor(directory, stages, environment)
 
     @property
     def given_up(self) -> list[str]:

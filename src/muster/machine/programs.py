@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-GROUP = "muster"
 CONFIG = "supervisord.conf"
 LOGS = "logs"
 SOCKET_VARIABLE = "MUSTER_SUPERVISOR_SOCKET"
@@ -32,7 +31,7 @@ chmod=0700
 nodaemon=true
 silent=true
 nocleanup=true
-identifier={GROUP}
+identifier=muster
 logfile=supervisord.log
 logfile_maxbytes=5MB
 logfile_backups=1
@@ -69,7 +68,7 @@ class ProgramSpec:
             )
 
 
-def write_files(directory: Path, programs: Sequence[ProgramSpec]) -> None:
+def write_files(directory: Path, stages: Sequence[Sequence[ProgramSpec]]) -> None:
     """Write a supervisord's configuration into its folder, and nothing of an earlier one stays.
 
     The configuration itself holds names and numbers only: supervisord's format cannot say every
@@ -78,9 +77,9 @@ def write_files(directory: Path, programs: Sequence[ProgramSpec]) -> None:
     shutil.rmtree(directory / _SPECS, ignore_errors=True)
     for folder in (LOGS, _SPECS):
         (directory / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
-    for program in programs:
+    for program in (program for stage in stages for program in stage):
         write_private(directory / _SPECS / f"{program.name}.json", spec_text(program))
-    write_private(directory / CONFIG, config_text(programs))
+    write_private(directory / CONFIG, config_text(stages))
 
 
 def spec_text(program: ProgramSpec) -> str:
@@ -94,10 +93,27 @@ def spec_text(program: ProgramSpec) -> str:
     )
 
 
-def config_text(programs: Sequence[ProgramSpec]) -> str:
-    """Return supervisord's configuration. One group stops at once; many stop one by one."""
-    names = ",".join(program.name for program in programs)
-    return "\n".join([_HEAD, f"[group:{GROUP}]\nprograms={names}\n", *map(_section, programs)])
+def group(stage: int) -> str:
+    """Return what supervisord calls a stage."""
+    return f"stage{stage}"
+
+
+def config_text(stages: Sequence[Sequence[ProgramSpec]]) -> str:
+    """Return supervisord's configuration, with one group for each stage.
+
+    supervisord stops the programs of a group at once, and its groups one after the other, that of
+    the highest priority first: so the stages keep their order whoever stops it.
+    """
+    groups = [
+        f"[group:{group(number)}]\n"
+        f"programs={','.join(program.name for program in stage)}\n"
+        f"priority={len(stages) - number}\n"
+        for number, stage in enumerate(stages)
+        if stage
+    ]
+    return "\n".join(
+        [_HEAD, *groups, *(_section(program) for stage in stages for program in stage)]
+    )
 
 
 def _section(program: ProgramSpec) -> str:

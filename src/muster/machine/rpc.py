@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
-BAD_NAME = 10
 ALREADY_STARTED = 60
 NOT_RUNNING = 70
 

@@ -20,11 +20,11 @@ from muster.errors import MusterError
 from muster.machine import launch
 from muster.machine.programs import (
     CONFIG,
-    GROUP,
     LAUNCH_VARIABLE,
     LOGS,
     SOCKET_VARIABLE,
     ProgramSpec,
+    group,
     spec_text,
     write_files,
 )
@@ -43,6 +43,7 @@ RUNNING = "RUNNING"
 FATAL = "FATAL"
 _TAIL_BYTES = 4096
 _OUT = "supervisord.out"
+_RUNTIME = "run"
 _OVER = frozenset({"STOPPED", "EXITED", "FATAL", "UNKNOWN"})
 
 _log = structlog.get_logger()
@@ -65,16 +66,21 @@ class Status:
 class Supervisor:
     """A supervisord with a set of programs, which starts none of them until it is told to.
 
-    It keeps its configuration and logs in ``directory``. ``env`` is its own environment. Its
+    The programs come in stages: when it ends, those of the first are stopped, then the next.
+    It keeps its configuration and logs in ``directory``, which no other one uses; there,
+    ``supervisorctl -s unix://…/run/s`` reaches it. ``env`` is its own environment. Its
     programs end with it, and it ends with the process that opened it, even by SIGKILL. As a
     context manager it is open inside, and outside nothing of it runs.
     """
 
     def __init__(
-        self, directory: Path, programs: Sequence[ProgramSpec], env: Mapping[str, str]
+        self, directory: Path, stages: Sequence[Sequence[ProgramSpec]], env: Mapping[str, str]
     ) -> None:
         self._directory = directory
-        self._programs = {program.name: program for program in programs}
+        self._stages = stages
+        self._groups = {
+            program.name: group(number) for number, stage in enumerate(stages) for program in stage
+        }
         self._env = env
         self._process: asyncio.subprocess.Process | None = None
         self._resources = AsyncExitStack()
@@ -87,10 +93,8 @@ class Supervisor:
 
     async def open(self) -> None:
         """Start the supervisord and wait until it answers. Raises ``SupervisorFailed``."""
-        write_files(self._directory, list(self._programs.values()))
-        runtime = Path(tempfile.mkdtemp(prefix="muster-"))
-        self._resources.callback(shutil.rmtree, runtime, ignore_errors=True)
-        socket = runtime / "s"
+        write_files(self._directory, self._stages)
+        socket = self._make_runtime_folder() / "s"
         if len(os.fsencode(socket)) > LONGEST_SOCKET_PATH:
             await self.close()
             raise SupervisorFailed(f"{tempfile.gettempdir()} is too long. Set TMPDIR to a shorter.")
@@ -137,7 +141,8 @@ class Supervisor:
         """Stop everything, the supervisord too. Nothing that it started runs afterwards."""
         if self._process is not None and self._process.returncode is None:
             self._process.terminate()
-            patience = max((p.stop_wait_s for p in self._programs.values()), default=0) + 5
+            waits = [max(p.stop_wait_s for p in stage) for stage in self._stages if stage]
+            patience = sum(waits) + 5
             try:
                 await asyncio.wait_for(self._process.wait(), patience)
             except TimeoutError:
@@ -168,6 +173,18 @@ class Supervisor:
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.close()
+
+    def _make_runtime_folder(self) -> Path:
+        """Make a folder for the socket, whose path must be short, and a link to it from ours."""
+        link = self._directory / _RUNTIME
+        if link.is_symlink():  # the run before was killed
+            shutil.rmtree(link.readlink(), ignore_errors=True)
+            link.unlink()
+        folder = Path(tempfile.mkdtemp(prefix="muster-"))
+        link.symlink_to(folder)
+        self._resources.callback(shutil.rmtree, folder, ignore_errors=True)
+        self._resources.callback(link.unlink)
+        return folder
 
     async def _spawn(self, socket: Path) -> asyncio.subprocess.Process:
         launcher = [sys.executable, "-I", "-S", str(Path(launch.__file__))]
@@ -214,7 +231,7 @@ class Supervisor:
 
     async def _ask(self, method: str, name: str, *, unless: int) -> None:
         try:
-            await self._call(method, f"{GROUP}:{name}", False)
+            await self._call(method, f"{self._groups[name]}:{name}", False)
         except Refused as refused:
             if refused.code != unless:
                 raise

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
+import sys
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -28,6 +30,7 @@ def serve(settings: ServerSettings) -> None:
     """
     TokensFile(settings.tokens_file).entries()
     asyncio.run(_check_redis(settings))
+    _end_well_on_signals()
     with _listen(settings) as listening:
         config = uvicorn.Config(
             create_app(settings),
@@ -37,6 +40,16 @@ def serve(settings: ServerSettings) -> None:
             timeout_graceful_shutdown=DRAIN_S,
         )
         uvicorn.Server(config).run(sockets=[listening])
+
+
+def _end_well_on_signals() -> None:
+    """Make SIGINT and SIGTERM end the process with 0.
+
+    While uvicorn serves it takes them itself; when it has finished it sends them once more, to
+    whom they would have gone without it.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit(0))
 
 
 async def _check_redis(settings: ServerSettings) -> None:

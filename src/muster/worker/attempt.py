@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from muster.worker.connectors.base import Connector
 
 PROGRESS_EVERY_S = 0.2
+PROGRESS_PATIENCE_S = 1.0
 
 log = structlog.get_logger()
 
@@ -80,18 +81,21 @@ class Attempt:
     async def progress(self, fraction: float, message: str = "") -> None:
         """Report at most five times a second; what comes between is dropped."""
         now = time.monotonic()
-        if now - self._told_at < PROGRESS_EVERY_S:
+        if self._stopped or now - self._told_at < PROGRESS_EVERY_S:
             return
         self._told_at = now
         told = Progress(fraction=min(max(fraction, 0.0), 1.0), message=storable(message[:200]))
         try:
-            state = await self._leases.progress(self.lease, told)
+            async with asyncio.timeout(PROGRESS_PATIENCE_S):
+                state = await self._leases.progress(self.lease, told)
         except (RedisError, OSError) as error:
             log.debug("progress_not_told", job=self.job_id, error=str(error))
             return
         if state is LeaseState.LOST:
             self.revoke()
             await asyncio.sleep(0)  # here the cancellation is raised
+        elif self._stopped:
+            raise asyncio.CancelledError  # redis-py swallowed the one that came meanwhile
 
     async def _run(self, connector: Connector) -> Outcome | None:
         limit = asyncio.timeout(None)

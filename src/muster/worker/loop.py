@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
+CANCEL_AGAIN_S = 0.1
 PROBE_EVERY_S = 0.25
 RECONNECT_AT_LEAST_S = 0.2
 RECONNECT_AT_MOST_S = 2.0
@@ -84,10 +85,12 @@ class Worker:
             async with asyncio.timeout(DRAIN_AT_MOST_S if self.draining else None) as self._bound:
                 async with self._helpers:
                     beating = self._helpers.create_task(self.heart.run())
-                    await self._work()
-                    for task in (beating, self._waiter, self._prober):
-                        if task:
-                            task.cancel()
+                    try:
+                        await self._work()
+                    finally:
+                        for task in (beating, self._waiter, self._prober):
+                            if task:
+                                await _end(task)
         except TimeoutError:
             left = [attempt.job_id for attempt in self.running]
             left += [outcome.lease.job_id for outcome in self._outcomes]
@@ -233,6 +236,17 @@ class Worker:
                 pause = min(RECONNECT_AT_LEAST_S * 2 ** min(failures, 10), RECONNECT_AT_MOST_S)
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
                 failures += 1
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    """Cancel a task until it has ended.
+
+    Python 3.11's ``asyncio.wait_for``, through which redis-py sends, swallows a cancellation that
+    comes while it is done.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=CANCEL_AGAIN_S)
 
 
 async def run(settings: WorkerSettings) -> None:

@@ -18,7 +18,7 @@ from muster.client import AsyncClient
 from muster.client.profile import read_profile
 from muster.errors import MusterError
 from muster.fleet.model import Machine, MachineState
-from muster.jobs.model import JobRequest, JobState
+from muster.jobs.model import JobState
 from muster.machine import leftovers
 from muster.machine.ports import free_row
 from support.waiting import eventually, eventually_blocking
@@ -29,14 +29,6 @@ if TYPE_CHECKING:
     import psutil
 
 pytestmark = pytest.mark.anyio
-
-IMAGE = {
-    "1": {
-        "class_type": "EmptyImage",
-        "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0},
-    },
-    "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "up"}},
-}
 
 
 @dataclass(frozen=True)
@@ -109,16 +101,31 @@ async def _ready(up: Up) -> Machine:
     )
 
 
-async def _job_completes(up: Up) -> None:
+async def _jobs_complete(up: Up) -> None:
+    """Submit jobs as a user does after reading what ``up`` printed."""
     async with up.client() as client:
-        job = await client.submit(JobRequest(service="comfyui", payload={"prompt": IMAGE}))
-        assert (await client.wait(job.id)).state is JobState.COMPLETED
+        before = (await client.queue()).counts[JobState.COMPLETED]
+    submitted = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "muster.cli", "submit", "comfyui", "--example", "--count", "3"],
+        env={**os.environ, "XDG_CONFIG_HOME": str(up.config)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert submitted.returncode == 0, submitted.stderr
+
+    async def completed() -> int:
+        async with up.client() as client:
+            return (await client.queue()).counts[JobState.COMPLETED]
+
+    await eventually(completed, "three jobs more complete", until=(before + 3).__eq__, timeout_s=30)
 
 
 async def test_a_fleet_runs_from_one_command(up: Up) -> None:
     ready = await _ready(up)
     assert [program.name for program in ready.programs] == ["comfyui-gpu0", "worker-gpu0"]
-    await _job_completes(up)
+    await _jobs_complete(up)
 
     for secret in ("token", "redis-password", "machine.env", "server.env", "tokens.toml"):
         assert (up.data_dir / secret).stat().st_mode & 0o777 == 0o600
@@ -152,7 +159,7 @@ async def test_a_fleet_heals_from_the_loss_of_any_part(up: Up) -> None:
     await eventually(
         lambda: _ready(up), "ready anew", until=lambda m: m.incarnation != before.incarnation
     )
-    await _job_completes(up)
+    await _jobs_complete(up)
 
 
 async def test_nothing_outlives_a_killed_up(up: Up) -> None:

@@ -74,8 +74,8 @@ def test_errors_come_in_the_servers_words(muster: Client, server: RunningServer)
 
     with pytest.raises(NotFound, match="no job 'nope'"):
         muster.get("nope")
-    with pytest.raises(NotFound, match=r"'a/b\?c'"):
-        muster.get("a/b?c")
+    with pytest.raises(NotFound, match=r"'a\?b #c'"):
+        muster.get("a?b #c")
     with pytest.raises(Conflict, match="only failed and cancelled"):
         muster.retry(made.id)
     with pytest.raises(Rejected, match="unknown") as rejected:

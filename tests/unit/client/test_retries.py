@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-import respx
+import stamina
 
 from muster.client import (
     AsyncClient,
@@ -19,11 +19,19 @@ from muster.client import (
 from muster.errors import Busy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    import respx
 
 URL = "https://muster.example"
 QUEUE = {"queue": "default", "paused": False, "counts": {}}
 REQUEST = JobRequest(service="simulation", payload={})
+
+
+@pytest.fixture(autouse=True)
+def _without_pauses() -> Iterator[None]:
+    with stamina.set_testing(True, attempts=3):
+        yield
 
 
 def problem(status: int, **headers: str) -> httpx.Response:
@@ -55,9 +63,7 @@ AWAY = [
 
 
 @pytest.mark.parametrize("away", AWAY, ids=repr)
-def test_reading_is_repeated_until_it_is_answered(
-    away: Any, respx_mock: respx.MockRouter
-) -> None:
+def test_reading_is_repeated_until_it_is_answered(away: Any, respx_mock: respx.MockRouter) -> None:
     route = respx_mock.get(f"{URL}/v1/queue").mock(
         side_effect=in_turn(away, httpx.Response(200, json=QUEUE))
     )

@@ -69,7 +69,9 @@ def test_tokens_go_unencrypted_over_a_network_only_where_that_is_allowed(
     assert found(url, "t") == (url, "t")
 
 
-@pytest.mark.parametrize("url", ["nonsense", "ftp://a.example", "https://", "http://h:99999", "//h"])
+@pytest.mark.parametrize(
+    "url", ["nonsense", "ftp://a.example", "https://", "http://h:99999", "//h"]
+)
 def test_what_is_no_url_is_refused(url: str) -> None:
     with pytest.raises(InvalidInput, match="MUSTER_URL"):
         find_server(url, "t")

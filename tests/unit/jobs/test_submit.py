@@ -132,21 +132,28 @@ async def test_text_that_looks_like_a_bad_number_or_deep_nesting_is_taken(
     assert (await queue.get(submitted.id)).payload == {"text": text}
 
 
-@pytest.mark.parametrize("depth", [100, 199, 200, 201, 254, 300, 5000])
-async def test_what_is_nested_too_deep_to_be_read_again_is_refused(
-    queue: Queue, depth: int
-) -> None:
+def nested(depth: int) -> Any:
     value: Any = 1
     for _ in range(depth):
         value = [value]
+    return value
 
-    try:
-        submitted = await queue.submit(a_request(payload={"value": value}))
-    except InvalidInput as refusal:
-        assert refusal.field == "payload"
-        assert depth > 190
-    else:
-        assert (await queue.get(submitted.id)).payload == {"value": value}
+
+@pytest.mark.parametrize("depth", [1, 100, 198])
+async def test_what_is_nested_is_read_again(queue: Queue, depth: int) -> None:
+    submitted = await queue.submit(a_request(payload={"value": nested(depth)}))
+
+    assert (await queue.get(submitted.id)).payload == {"value": nested(depth)}
+
+
+@pytest.mark.parametrize("depth", [200, 201, 254, 300, 5000])
+async def test_what_is_nested_too_deep_to_be_read_again_is_refused(
+    queue: Queue, depth: int
+) -> None:
+    with pytest.raises(InvalidInput) as refusal:
+        await queue.submit(a_request(payload={"value": nested(depth)}))
+
+    assert refusal.value.field == "payload"
 
 
 async def test_too_many_jobs_for_one_call_are_refused(redis: Redis, queue_name: str) -> None:

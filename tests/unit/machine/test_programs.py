@@ -50,8 +50,11 @@ def read_by_supervisord(directory: Path, monkeypatch: pytest.MonkeyPatch) -> lis
         options.configfile = CONFIG
         options.realize([])
         assert options.configroot.supervisord.server_configs[0]["file"] == "/run/100% #1 ;x.sock"
-        (group,) = options.process_group_configs
-        return list(group.process_configs)
+        groups = options.process_group_configs
+        assert sorted(groups, key=lambda group: -group.priority) == sorted(
+            groups, key=lambda group: group.name
+        )
+        return [config for group in groups for config in group.process_configs]
 
 
 @given(programs=PROGRAMS)
@@ -63,7 +66,7 @@ def test_supervisord_reads_back_every_program(
     directory = tmp_path_factory.getbasetemp() / "supervisord 100% ;#"
     directory.mkdir(exist_ok=True)
 
-    write_files(directory, programs)
+    write_files(directory, [programs[:1], programs[1:]])
 
     with pytest.MonkeyPatch.context() as monkeypatch:
         read = {config.name: config for config in read_by_supervisord(directory, monkeypatch)}
@@ -89,8 +92,8 @@ def test_programs_of_an_earlier_run_are_not_kept(tmp_path: Path) -> None:
     def named(*names: str) -> list[ProgramSpec]:
         return [ProgramSpec(name, ("true",), {}, tmp_path) for name in names]
 
-    write_files(tmp_path, named("a", "b", "c"))
-    write_files(tmp_path, named("b"))
+    write_files(tmp_path, [named("a", "b"), named("c")])
+    write_files(tmp_path, [[], named("b")])
 
     assert [file.name for file in (tmp_path / "programs").iterdir()] == ["b.json"]
     assert (tmp_path / "programs" / "b.json").stat().st_mode & 0o777 == 0o600
@@ -105,7 +108,7 @@ def test_refuses_a_name_that_supervisord_would_take_apart(name: str) -> None:
 def test_becomes_exactly_the_program_that_was_asked_for(tmp_path: Path) -> None:
     argv = (sys.executable, "-c", "import os, sys; print([sys.argv[1:], dict(os.environb)])")
     odd = "'\" ;#%(x)s\n\\ $HOME \N{SNOWMAN}"
-    write_files(tmp_path, [ProgramSpec("odd", (*argv, odd), {"ODD": odd}, tmp_path)])
+    write_files(tmp_path, [[ProgramSpec("odd", (*argv, odd), {"ODD": odd}, tmp_path)]])
 
     answer = subprocess.run(
         [sys.executable, "-I", "-S", launch.__file__, tmp_path / "programs" / "odd.json"],

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from muster.machine.programs import ProgramSpec
-from muster.machine.rpc import Refused, SupervisorGone
+from muster.machine.rpc import SupervisorGone
 from muster.machine.supervisor import Status, Supervisor, SupervisorFailed
 from support.waiting import eventually
 
@@ -32,7 +32,7 @@ def program(name: str, code: str = FOREVER, **options: int) -> ProgramSpec:
 
 
 def supervisor(directory: Path, *programs: ProgramSpec) -> Supervisor:
-    return Supervisor(directory, programs, os.environ)
+    return Supervisor(directory, [programs], os.environ)
 
 
 def is_(state: str, *names: str) -> Callable[[dict[str, Status]], bool]:
@@ -113,7 +113,7 @@ async def test_starting_or_stopping_twice_is_no_error(tmp_path: Path) -> None:
 
 async def test_refuses_a_program_that_it_does_not_have(tmp_path: Path) -> None:
     async with supervisor(tmp_path, program("a")) as running:
-        with pytest.raises(Refused, match="BAD_NAME"):
+        with pytest.raises(KeyError):
             await running.start("b")
 
 
@@ -130,6 +130,36 @@ async def test_its_programs_end_with_it_even_by_sigkill(tmp_path: Path) -> None:
         await eventually(lambda: not running.alive, "its end is noticed")
         with pytest.raises(SupervisorGone):
             await running.status()
+
+
+async def test_ends_its_stages_in_order_whoever_ends_it(tmp_path: Path) -> None:
+    order = tmp_path / "order"
+
+    def slow_to_stop(name: str) -> str:
+        return (
+            "import os, signal, time\n"
+            "def stop(*_):\n"
+            f"    os.write(log, b'{name} stops\\n'); time.sleep(0.2)\n"
+            f"    os.write(log, b'{name} stopped\\n'); os._exit(0)\n"
+            f"log = os.open({str(order)!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT)\n"
+            "signal.signal(signal.SIGTERM, stop)\n"
+            "print('up', flush=True)\n"
+            "while True: time.sleep(1)"
+        )
+
+    stages = [[program(name, slow_to_stop(name))] for name in ("worker", "service")]
+    async with Supervisor(tmp_path, stages, os.environ) as running:
+        await running.start("service", "worker")
+        for name in ("service", "worker"):
+            await eventually(lambda name=name: running.last_line(name) == "up", f"{name} runs")
+        pid = (await running.status())["worker"].pid
+
+        os.kill(psutil.Process(pid).ppid(), signal.SIGTERM)
+
+        await eventually(lambda: not running.alive, "it ends")
+
+    words = ["worker stops", "worker stopped", "service stops", "service stopped"]
+    assert order.read_text().splitlines() == words
 
 
 async def test_can_be_opened_again(tmp_path: Path) -> None:
@@ -157,6 +187,18 @@ async def test_its_socket_is_for_its_owner_alone_and_goes_with_it(
             assert folder.stat().st_mode & 0o777 == 0o700
 
         assert not any(os.scandir(short))
+
+
+async def test_removes_the_socket_of_a_run_that_was_killed(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory() as short:
+        left = tempfile.mkdtemp(dir=short)
+        (tmp_path / "run").symlink_to(left)
+
+        async with supervisor(tmp_path, program("a")):
+            assert not any(os.scandir(short))
+            assert (tmp_path / "run" / "s").is_socket()
+
+        assert not (tmp_path / "run").is_symlink()
 
 
 async def test_a_temporary_folder_too_long_for_a_socket_is_named(

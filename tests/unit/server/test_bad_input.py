@@ -143,9 +143,10 @@ async def test_every_bad_value_is_named_at_once(http: httpx.AsyncClient) -> None
     answer = await http.post("/v1/jobs", json=JOB | {"priority": 200, "max_lost": 0})
 
     assert {error["field"] for error in answer.json()["errors"]} == {"priority", "max_lost"}
-    assert "priority: 200 is refused. It should be less than or equal to 100." in answer.json()[
-        "detail"
-    ]
+    assert (
+        "priority: 200 is refused. It should be less than or equal to 100."
+        in answer.json()["detail"]
+    )
 
 
 @pytest.mark.parametrize(

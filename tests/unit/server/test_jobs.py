@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from muster.fleet.model import Worker, WorkerState
-from muster.fleet.registry import Registry
 from muster.jobs.model import Capabilities
 
 if TYPE_CHECKING:
     import httpx
     from fastapi import FastAPI
+
+    from muster.fleet.registry import Registry
 
 pytestmark = pytest.mark.anyio
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.comfyui import Simulator, simulated
+from support.comfyui import Simulator, Site, serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -57,10 +57,17 @@ class Client:
         return entry
 
 
+@pytest.fixture(scope="session")
+async def site(anyio_backend: str) -> AsyncIterator[Site]:
+    """Where simulators are reached."""
+    async with serving() as site:
+        yield site
+
+
 @pytest.fixture
-async def comfyui(anyio_backend: str) -> AsyncIterator[Simulator]:
+async def comfyui(site: Site) -> AsyncIterator[Simulator]:
     """A simulator."""
-    async with simulated() as simulator:
+    async with site.simulator() as simulator:
         yield simulator
 
 

@@ -8,6 +8,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from muster.errors import InvalidInput
+from muster.simulation.comfyui.__main__ import main
 from muster.simulation.comfyui.faults import Faults, Kind, parse
 from muster.simulation.comfyui.workflow import text_to_image
 
@@ -46,6 +47,21 @@ def test_a_fault_without_a_number_fires_for_good() -> None:
     faults.arm(parse("slow=3"))
 
     assert [faults.slowdown() for _ in range(3)] == [3.0, 3.0, 3.0]
+
+
+def test_a_bad_fault_ends_the_simulator_with_exit_code_2(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["--fault", "explode"]) == 2
+    assert "fault: 'explode' is not a fault. Use" in capsys.readouterr().err
+
+
+def test_help_lists_every_fault(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+
+    told = capsys.readouterr().out
+    assert all(f"  {kind}" in told for kind in Kind)
 
 
 @pytest.mark.anyio

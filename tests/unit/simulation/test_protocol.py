@@ -352,6 +352,21 @@ async def test_a_loaded_image_runs_again_when_its_content_changed(
     assert [path.read_bytes()[-1:] for path in saved] == [b"1", b"2"]
 
 
+async def test_nothing_is_saved_outside_the_output_folder(
+    client: Client, comfyui: Simulator
+) -> None:
+    graph = text_to_image()
+    graph["9"]["inputs"]["filename_prefix"] = "../../evil"
+
+    prompt_id = await client.submit(graph)
+    await client.frames()
+
+    event, data = (await client.record(prompt_id))["status"]["messages"][-1]
+    assert (event, data["node_id"]) == ("execution_error", "9")
+    assert "outside the output folder" in data["exception_message"]
+    assert comfyui.outputs() == []
+
+
 async def test_previews_go_to_the_temp_folder_and_texts_are_no_files(client: Client) -> None:
     graph = text_to_image()
     graph["9"] = {"class_type": "PreviewImage", "inputs": {"images": ["8", 0]}}

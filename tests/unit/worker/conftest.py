@@ -21,6 +21,7 @@ from support.workers import Running, Scripted, WatchedLeases
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from redis.asyncio import Redis
 
@@ -36,7 +37,7 @@ def load(
     for field in WorkerSettings.model_fields.values():
         monkeypatch.delenv(str(field.alias), raising=False)
 
-    def load(**environment: str | None) -> WorkerSettings:
+    def load(env_file: Path | None = None, **environment: str | None) -> WorkerSettings:
         given = {
             "MACHINE_ID": "gpu-host-1",
             "WORKER_INDEX": "0",
@@ -50,7 +51,7 @@ def load(
                 monkeypatch.delenv(name, raising=False)
             else:
                 monkeypatch.setenv(name, value)
-        return WorkerSettings.load()
+        return WorkerSettings.load(env_file=env_file)
 
     return load
 

@@ -9,7 +9,7 @@ import pytest
 
 from muster.errors import InvalidInput
 from muster.jobs.limits import Limits
-from muster.jobs.model import JobError, JobState
+from muster.jobs.model import JobError, JobState, LeaseState
 from muster.jobs.queue import Queue
 from muster.worker.connectors.base import JobFailed
 from support.waiting import eventually
@@ -283,6 +283,25 @@ async def test_progress_that_cannot_be_told_does_not_stop_the_job(
 
     assert running.leases.failed["progress"] == 1
     assert job.result == "done all the same"
+
+
+async def test_progress_waits_for_a_silent_redis_a_moment_only(
+    monkeypatch: pytest.MonkeyPatch, queue: Queue, start: Start
+) -> None:
+    monkeypatch.setattr("muster.worker.attempt.PROGRESS_PATIENCE_S", 0.05)
+
+    async def report(context: Context) -> str:
+        await context.progress(0.5)
+        return "done all the same"
+
+    async def silence(*_args: object) -> LeaseState:
+        await asyncio.sleep(3600)
+        return LeaseState.OK
+
+    running = start(Scripted(report))
+    running.leases.progress = silence  # type: ignore[method-assign]
+
+    await becomes(queue, await submit(queue), JobState.COMPLETED, timeout_s=3)
 
 
 @pytest.mark.usefixtures("quick_heart")

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from muster.worker.connectors import comfyui_run
 from muster.worker.connectors.comfyui import ComfyUI
 from muster.worker.connectors.comfyui_api import ComfyApi
 from muster.worker.connectors.comfyui_inputs import Inputs
-from support.comfyui import URL, Simulator, simulated
+from support.comfyui import URL, Simulator, Site, serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,10 +20,24 @@ if TYPE_CHECKING:
     Meddling = Callable[[httpx.Request], Awaitable[httpx.Response | None]]
 
 
+@pytest.fixture(scope="session")
+async def site(anyio_backend: str) -> AsyncIterator[Site]:
+    """Where simulators are reached."""
+    async with serving() as site:
+        yield site
+
+
+@pytest.fixture(autouse=True)
+def _ask_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth of the waits; what is tested is that there is an end to them."""
+    monkeypatch.setattr(comfyui_run, "SILENCE_S", comfyui_run.SILENCE_S / 10)
+    monkeypatch.setattr(comfyui_run, "POLL_S", comfyui_run.POLL_S / 10)
+
+
 @pytest.fixture
-async def comfyui(anyio_backend: str) -> AsyncIterator[Simulator]:
+async def comfyui(site: Site) -> AsyncIterator[Simulator]:
     """A simulator."""
-    async with simulated() as simulator:
+    async with site.simulator() as simulator:
         yield simulator
 
 

@@ -352,7 +352,7 @@ async def test_a_run_that_ends_between_two_questions_is_not_taken_for_lost(
 
     meddler.on["/queue"] = only_when_over
 
-    assert (await connector.run(a_job(steps=1000)))["outputs"]
+    assert (await connector.run(a_job(steps=100)))["outputs"]
 
 
 async def test_a_hiccup_of_the_network_does_not_lose_the_run(
@@ -369,6 +369,24 @@ async def test_a_hiccup_of_the_network_does_not_lose_the_run(
 
     assert (await connector.run(a_job()))["outputs"]
     assert not errors
+
+
+async def test_a_service_that_stays_away_loses_its_job(
+    connector: ComfyUI, comfyui: Simulator, meddler: Meddler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comfyui_run, "LOST_AFTER_S", 0.3)
+    comfyui.arm("refuse")
+
+    async def away(_: httpx.Request) -> None:
+        raise httpx.ConnectError("connection refused")
+
+    meddler.on.update(dict.fromkeys(("/history", "/queue", "/interrupt"), away))
+
+    failed = await failure(connector, a_job())
+
+    assert failed.error.kind == "service_lost"
+    assert "connection refused" in failed.error.message
+    assert failed.retryable
 
 
 @pytest.mark.parametrize(
