@@ -126,7 +126,10 @@ class TokensFile:
         kept = [held for held in document.get("token", []) if held["name"] != name]
         if len(kept) == len(document.get("token", [])):
             raise NotFound(f"There is no token {name!r} in {self.path}.")
-        document["token"] = kept
+        if kept:
+            document["token"] = kept
+        else:  # an empty list would be no table to add the next one to
+            del document["token"]
         write_private(self.path, tomlkit.dumps(document))
 
     def _document(self) -> tomlkit.TOMLDocument:

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import ctypes
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -121,3 +125,21 @@ def test_becomes_exactly_the_program_that_was_asked_for(tmp_path: Path) -> None:
     assert arguments == [odd]
     assert environment[b"ODD"] == odd.encode()
     assert b"HOME" not in environment
+
+
+def test_ends_when_its_parent_does_and_starts_where_it_was_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    became: list[object] = []
+    asked: list[tuple[int, int]] = []
+    library = SimpleNamespace(prctl=lambda option, value: asked.append((option, value.value)))
+    monkeypatch.chdir("/")
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: library)
+    monkeypatch.setattr(os, "execvpe", lambda *arguments: became.extend(arguments))
+    write_files(tmp_path, [[ProgramSpec("a", ("ls", "-l"), {"A": "1"}, tmp_path)]])
+
+    launch.main(str(tmp_path / "programs" / "a.json"))
+
+    assert became == ["ls", ["ls", "-l"], {"A": "1"}]
+    assert asked == [(1, signal.SIGTERM)]  # PR_SET_PDEATHSIG, prctl(2)
+    assert Path.cwd() == tmp_path

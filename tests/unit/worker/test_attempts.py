@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -392,3 +393,24 @@ async def test_an_outcome_without_a_lease_changes_nothing(queue: Queue, start: S
 
     job = await queue.get(job_id)
     assert (job.state, job.result) == (JobState.CANCELLED, None)
+
+
+@pytest.mark.usefixtures("quick_heart")
+async def test_what_a_connector_returns_after_its_job_was_cancelled_is_not_handed_in(
+    queue: Queue, start: Start
+) -> None:
+    async def end_all_the_same(_context: Context) -> str:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(3600)
+        return "done"
+
+    connector = Scripted(end_all_the_same)
+    running = start(connector)
+    job_id = await submit(queue)
+    await eventually(lambda: connector.started, "the job runs")
+    exchanges = running.leases.calls["exchange"]
+
+    await queue.cancel(job_id)
+
+    await eventually(lambda: running.leases.calls["exchange"] > exchanges, "it asks for more")
+    assert sum(running.leases.handed_in) == 0

@@ -151,7 +151,8 @@ async def test_a_result_arrives_without_the_websocket(
 ) -> None:
     comfyui.arm(fault)
 
-    result = await connector.run(a_job())
+    async with asyncio.timeout(10):
+        result = await connector.run(a_job())
 
     assert len(result["outputs"]["9"]["images"]) == 1
 
@@ -325,20 +326,27 @@ async def test_a_cancelled_job_that_waits_is_deleted_and_others_go_on(
 async def test_a_job_that_is_cancelled_while_it_is_submitted_does_not_run_on(
     connector: ComfyUI, comfyui: Simulator, meddler: Meddler
 ) -> None:
-    submitting = asyncio.Event()
+    delivered: list[asyncio.Task[httpx.Response]] = []
 
-    async def late(_: httpx.Request) -> None:
-        submitting.set()
+    async def deliver(body: bytes) -> httpx.Response:
         await asyncio.sleep(0.05)
+        async with comfyui.client() as http:
+            return await http.post("/prompt", content=body)
 
-    meddler.on["/prompt"] = late
+    async def on_its_way(request: httpx.Request) -> httpx.Response:
+        # What was sent arrives, even if the sender no longer waits for the answer.
+        delivered.append(asyncio.create_task(deliver(request.content)))
+        return await asyncio.shield(delivered[0])
+
+    meddler.on["/prompt"] = on_its_way
     running = asyncio.create_task(connector.run(a_job(steps=10_000)))
-    await submitting.wait()
+    await eventually(lambda: delivered, "the prompt is on its way")
 
     running.cancel()
 
     with pytest.raises(asyncio.CancelledError):
         await running
+    assert (await delivered[0]).status_code == 200
     assert comfyui.executor.prompts.remaining == 0
 
 
