@@ -45,8 +45,14 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"muster {version('muster-fleet')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _prepare(
+def _options(
     _version: Annotated[
         bool,
         typer.Option("--version", help="Show the version.", is_eager=True, callback=_show_version),

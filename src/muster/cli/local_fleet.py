@@ -146,7 +146,7 @@ def _machine_variables(options: Options) -> dict[str, str]:
         "NUM_GPUS": str(options.gpus),
         "MUSTER_DATA_DIR": str(options.data_dir),
         "CONNECTOR": "comfyui",
-        "COMFYUI_COMMAND": shlex.join(_SIMULATOR),
+        "SERVICE_COMMAND": shlex.join(_SIMULATOR),
         "SERVICE_BASE_PORT": str(free_row(options.gpus)),
     }
 

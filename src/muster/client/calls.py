@@ -13,11 +13,8 @@ from urllib.parse import quote
 from pydantic import TypeAdapter
 
 from muster.client.model import QueueStatus
-from muster.fleet.model import Machine
-from muster.fleet.registry import MachinePage, WorkerPage
-from muster.jobs.explain import Explanation
-from muster.jobs.model import Job, JobRequest, JobState, Submitted
-from muster.jobs.queue import JobPage
+from muster.fleet.model import Machine, MachinePage, WorkerPage
+from muster.jobs.model import Explanation, Job, JobPage, JobRequest, JobState, Submitted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -78,3 +78,19 @@ class Worker(_Record):
     pid: int | None = None
     started_at: datetime | None = None
     seen_at: datetime | None = None
+
+
+class MachinePage(_Record):
+    """Some machines in the order of their ids. ``cursor`` leads to the next page."""
+
+    machines: list[Machine]
+    cursor: str | None
+    total: int
+
+
+class WorkerPage(_Record):
+    """Some workers in the order of their ids. ``cursor`` leads to the next page."""
+
+    workers: list[Worker]
+    cursor: str | None
+    total: int

@@ -10,10 +10,15 @@ import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel
-
 from muster.errors import Conflict, NotFound
-from muster.fleet.model import Machine, MachineState, Worker, WorkerState
+from muster.fleet.model import (
+    Machine,
+    MachinePage,
+    MachineState,
+    Worker,
+    WorkerPage,
+    WorkerState,
+)
 from muster.jobs.queue import root_key
 from muster.jobs.scripts import Script
 
@@ -28,22 +33,6 @@ FORGET = Script("muster.fleet", "forget")
 HEARTBEAT_S = 2.0
 TTL_S = 10.0
 KEPT_S = 3600.0
-
-
-class MachinePage(BaseModel):
-    """Some machines in the order of their ids. ``cursor`` leads to the next page."""
-
-    machines: list[Machine]
-    cursor: str | None
-    total: int
-
-
-class WorkerPage(BaseModel):
-    """Some workers in the order of their ids. ``cursor`` leads to the next page."""
-
-    workers: list[Worker]
-    cursor: str | None
-    total: int
 
 
 class Registry:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from pydantic import BaseModel
-
-from muster.jobs.model import JobState
+from muster.jobs.model import Explanation, JobState
 from muster.jobs.requirements import canonical, short_hash, unmet
 
 if TYPE_CHECKING:
@@ -23,15 +21,6 @@ class WorkerView(Protocol):
     def capabilities(self) -> Capabilities:
         """What it offers."""
         ...
-
-
-class Explanation(BaseModel):
-    """Where a job stands (``summary``) and why (``reasons``)."""
-
-    job_id: str
-    state: JobState
-    summary: str
-    reasons: list[str]
 
 
 async def explain(queue: Queue, job_id: str, workers: Sequence[WorkerView]) -> Explanation:

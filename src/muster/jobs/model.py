@@ -127,6 +127,23 @@ class Job(_Record):
     result: Any = None
 
 
+class JobPage(_Record):
+    """Some jobs of one state, without payloads and results. ``cursor`` leads to the next page."""
+
+    jobs: list[Job]
+    cursor: str | None
+    total: int
+
+
+class Explanation(_Record):
+    """Where a job stands (``summary``) and why (``reasons``)."""
+
+    job_id: str
+    state: JobState
+    summary: str
+    reasons: list[str]
+
+
 class Submitted(_Record):
     """The answer to a submission; ``duplicate`` when its idempotency key was seen before."""
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel
 from redis.exceptions import OutOfMemoryError, ResponseError
 
 from muster.errors import Busy, Conflict, InvalidInput, NotFound, ProtocolMismatch
 from muster.jobs import listing
 from muster.jobs.limits import Limits
-from muster.jobs.model import Job, JobRequest, JobState, Submitted, new_id
+from muster.jobs.model import Job, JobPage, JobRequest, JobState, Submitted, new_id
 from muster.jobs.records import read_jobs
 from muster.jobs.scripts import Script
 from muster.jobs.submission import encode_submission
@@ -35,14 +34,6 @@ REPLICA_TIMEOUT_MS = 2000
 def root_key(name: str) -> str:
     """Return the key that all keys of a queue begin with; the braces keep it in one slot."""
     return f"muster:{{{name}}}"
-
-
-class JobPage(BaseModel):
-    """Some jobs of one state, without payloads and results. ``cursor`` leads to the next page."""
-
-    jobs: list[Job]
-    cursor: str | None
-    total: int
 
 
 class Queue:

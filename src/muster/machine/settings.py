@@ -60,7 +60,7 @@ class MachineSettings(RedisSettings):
         description="Use the name of an installed connector (entry points `muster.connectors`).",
     )
     service_command: Annotated[tuple[str, ...] | None, NoDecode] = Field(
-        alias="COMFYUI_COMMAND",
+        alias="SERVICE_COMMAND",
         default=None,
         description="Give the command line that starts the service, for example "
         "`{python} /opt/ComfyUI/main.py --port {port} --output-directory {output_dir} "
@@ -149,5 +149,5 @@ class MachineSettings(RedisSettings):
     def _comfyui_has_a_command(self) -> Self:
         if self.connector == "comfyui" and self.service_command is None:
             remedy = str(type(self).model_fields["service_command"].description)
-            raise InvalidInput("COMFYUI_COMMAND", "is not set", remedy)
+            raise InvalidInput("SERVICE_COMMAND", "is not set", remedy)
         return self

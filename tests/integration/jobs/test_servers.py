@@ -17,6 +17,7 @@ from muster.jobs.queue import Queue
 from muster.settings import RedisSettings
 from support.jobs import a_request
 from support.queue_life import live
+from support.redis import free_port
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Clustered(embedded.EmbeddedRedis):
     """One node of a Redis Cluster that holds all slots."""
 
     def _config(self) -> str:
-        return f"{super()._config()}cluster-enabled yes\n"
+        return f"{super()._config()}cluster-enabled yes\ncluster-port {free_port()}\n"
 
 
 @pytest.fixture
@@ -82,7 +83,7 @@ async def test_redis_cluster(clustered: Clustered) -> None:
         await eventually(
             lambda: redis.execute_command("CLUSTER", "INFO"),
             "the cluster is ready",
-            until=lambda info: "ok" in str(info),
+            until=lambda info: info["cluster_state"] == "ok",
         )
 
         await live(redis, "fleet")
@@ -94,6 +95,7 @@ async def test_a_submission_waits_for_its_replica(own_redis: Callable[..., OwnRe
         connect(RedisSettings.load(redis_url=primary.url)) as redis,
         connect(RedisSettings.load(redis_url=replica.url)) as copy,
     ):
+        await redis.config_set("repl-diskless-sync-delay", 0)
         await copy.config_set("masterauth", primary.password or "")
         await copy.execute_command("REPLICAOF", "127.0.0.1", primary.port)
         await eventually(

@@ -105,7 +105,7 @@ def start_machine(
                 "MACHINE_ID": "box",
                 "NUM_GPUS": "2",
                 "CONNECTOR": "simulation",
-                "COMFYUI_COMMAND": shlex.join(SIMULATOR),
+                "SERVICE_COMMAND": shlex.join(SIMULATOR),
                 "SERVICE_BASE_PORT": str(base_port),
                 **environment,
             }

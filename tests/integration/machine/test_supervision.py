@@ -115,7 +115,7 @@ async def test_a_service_that_does_not_start_is_told_with_its_reason(
     machine = start_machine(
         NUM_GPUS="1",
         CONNECTOR="comfyui",
-        COMFYUI_COMMAND="{python} -c 'raise SystemExit(\"no CUDA, port {port}\")'",
+        SERVICE_COMMAND="{python} -c 'raise SystemExit(\"no CUDA, port {port}\")'",
         RESTART_ATTEMPTS="1",
     )
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from muster.errors import Busy, NotFound
+from muster.jobs import queue as queue_module
 from muster.jobs import recovery as recovery_module
 from muster.jobs.connection import connect
 from muster.jobs.events import read_events
@@ -180,7 +181,10 @@ async def full(own_redis: Callable[..., OwnRedis]) -> Queue:
     return Queue(redis, limits=limits)
 
 
-async def test_a_redis_without_memory_is_told_as_busy_and_stores_nothing(full: Queue) -> None:
+async def test_a_redis_without_memory_is_told_as_busy_and_stores_nothing(
+    full: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue_module, "REPLICA_TIMEOUT_MS", 1)
     async with full.redis:
         before = await contents(full)
         await full.redis.config_set("maxmemory", "1kb")

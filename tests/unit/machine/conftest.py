@@ -27,7 +27,7 @@ def load(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Load:
         given = {
             "MACHINE_ID": "gpu-host-1",
             "NUM_GPUS": "2",
-            "COMFYUI_COMMAND": COMMAND,
+            "SERVICE_COMMAND": COMMAND,
             "MUSTER_DATA_DIR": str(tmp_path),
         } | environment
         for name, value in given.items():

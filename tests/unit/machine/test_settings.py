@@ -59,7 +59,7 @@ def test_refuses_other_gpu_counts_with_field_value_and_remedy(load: Load, bad: s
 
 
 def test_splits_the_command_as_a_shell_does(load: Load) -> None:
-    settings = load(COMFYUI_COMMAND="python '/opt/My ComfyUI/main.py' --port {port}")
+    settings = load(SERVICE_COMMAND="python '/opt/My ComfyUI/main.py' --port {port}")
 
     assert settings.service_command == ("python", "/opt/My ComfyUI/main.py", "--port", "{port}")
 
@@ -81,20 +81,20 @@ def test_splits_the_command_as_a_shell_does(load: Load) -> None:
 )
 def test_refuses_a_command_that_cannot_work(load: Load, command: str, problem: str) -> None:
     with pytest.raises(InvalidInput) as refusal:
-        load(COMFYUI_COMMAND=command)
+        load(SERVICE_COMMAND=command)
 
-    assert refusal.value.field == "COMFYUI_COMMAND"
+    assert refusal.value.field == "SERVICE_COMMAND"
     assert problem in refusal.value.problem
     assert "{output_dir}" in refusal.value.remedy
 
 
 def test_comfyui_needs_a_command(load: Load) -> None:
-    with pytest.raises(InvalidInput, match=r"^COMFYUI_COMMAND: is not set"):
-        load(COMFYUI_COMMAND=None)
+    with pytest.raises(InvalidInput, match=r"^SERVICE_COMMAND: is not set"):
+        load(SERVICE_COMMAND=None)
 
 
 def test_the_simulation_needs_no_command(load: Load) -> None:
-    assert load(CONNECTOR="simulation", COMFYUI_COMMAND=None).service_command is None
+    assert load(CONNECTOR="simulation", SERVICE_COMMAND=None).service_command is None
 
 
 def test_refuses_a_connector_that_is_not_installed(load: Load) -> None:

@@ -6,8 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Security
 
-from muster.fleet.model import Machine
-from muster.fleet.registry import MachinePage, WorkerPage
+from muster.fleet.model import Machine, MachinePage, WorkerPage
 from muster.server.auth import Role
 from muster.server.guard import bearer, guarded
 from muster.server.problems import documented

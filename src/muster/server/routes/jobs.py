@@ -7,9 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Path, Query, Response, Security, status
 
 from muster.jobs import explain
-from muster.jobs.explain import Explanation
-from muster.jobs.model import Job, JobRequest, JobState, Submitted
-from muster.jobs.queue import JobPage
+from muster.jobs.model import Explanation, Job, JobPage, JobRequest, JobState, Submitted
 from muster.server.auth import Role
 from muster.server.guard import bearer, guarded
 from muster.server.problems import documented
