@@ -45,12 +45,6 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"muster {version('muster-fleet')}")
-        raise typer.Exit
-
-
 @app.callback()
 def _options(
     _version: Annotated[

@@ -15,7 +15,7 @@ from muster.errors import MusterError, NotFound
 from muster.fleet.model import MachineState
 from muster.jobs.connection import check, connect
 from muster.machine import leftovers
-from muster.machine.tasks import end, stop_signals
+from muster.tasks import end, stop_signals
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S = 2
 ANSWER_TIMEOUT_S = 5
+CONNECTIONS_AT_MOST = 4096
 
 
 class _Cancellable(AbstractConnection):
@@ -53,11 +54,16 @@ def connect(settings: RedisSettings) -> Redis:
     noticed, and is longer than any wait that Muster asks for.
     """
     url = settings.redis_url.get_secret_value()
-    client = Redis.from_url(url, socket_timeout=ANSWER_TIMEOUT_S, retry=Retry(NoBackoff(), 0))
+    client = Redis.from_url(
+        url,
+        socket_timeout=ANSWER_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),
+        max_connections=CONNECTIONS_AT_MOST,
+    )
+    pool = client.connection_pool
     if not url.startswith("unix:"):
-        client.connection_pool.connection_kwargs["socket_connect_timeout"] = CONNECT_TIMEOUT_S
+        pool.connection_kwargs["socket_connect_timeout"] = CONNECT_TIMEOUT_S
     if sys.version_info < (3, 12):
-        pool = client.connection_pool
         bases = (_Cancellable, pool.connection_class)
         pool.connection_class = type("CancellableConnection", bases, {})
     return client

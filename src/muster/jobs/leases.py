@@ -163,7 +163,12 @@ class Leases:
             return ["completed", *named, outcome.result, ""]
         if isinstance(outcome, Failed):
             jitter = random.random() if outcome.retryable else ""  # noqa: S311  (spreads retries)
-            return ["failed", *named, self._bounded(outcome.error), jitter]
+            return [
+                "lost" if outcome.lost else "failed",
+                *named,
+                self._bounded(outcome.error),
+                jitter,
+            ]
         return ["released", *named, "", ""]
 
     def check_result(self, result: bytes) -> None:

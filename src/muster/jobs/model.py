@@ -183,11 +183,15 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """An attempt's bad end. One that is not ``retryable`` fails the job at once."""
+    """An attempt's bad end. One that is not ``retryable`` fails the job at once.
+
+    ``lost`` when the attempt died with what ran it: it is counted with the lost ones.
+    """
 
     lease: Lease
     error: JobError
     retryable: bool = True
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,8 +25,12 @@ def encode_submission(
     Raises ``InvalidInput`` for a request that is too large, or whose payload is not JSON.
     """
     groups: dict[str, list[str | bytes | int]] = {}
+    class_of_key: dict[str, str] = {}
     for place, (job_id, request) in enumerate(zip(ids, requests, strict=True), start=1):
         requirements = canonical(request.service, request.requirements)
+        if request.idempotency_key:
+            # The first of a key makes the job, so those that repeat it must come behind it.
+            requirements = class_of_key.setdefault(request.idempotency_key, requirements)
         job = _encode(place, job_id, request, limits)
         groups.setdefault(requirements, []).extend(job)
     args: list[str | bytes | int] = [limits.classes, len(groups), len(requests)]

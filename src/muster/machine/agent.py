@@ -20,7 +20,7 @@ from muster.machine.caretaker import Caretaker
 from muster.machine.inspection import differences
 from muster.machine.plan import Plan, plan
 from muster.machine.settings import MAX_GPUS, MachineSettings
-from muster.machine.tasks import end, stop_signals
+from muster.tasks import end, stop_signals
 from muster.worker.settings import WorkerSettings
 
 STARTING_S = 120.0

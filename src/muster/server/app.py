@@ -21,6 +21,7 @@ from muster.server.access import AccessLog
 from muster.server.auth import TokensFile
 from muster.server.problems import add_handlers
 from muster.server.routes import fleet, health, jobs, queue
+from muster.tasks import end
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -34,7 +35,6 @@ Every route but the health checks needs a token: `Authorization: Bearer TOKEN`. 
 problem document (RFC 9457) that says what is wrong and what to do.
 """
 EVERY_S = 2.0
-CANCEL_AGAIN_S = 0.1
 
 log = structlog.get_logger()
 
@@ -86,7 +86,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
     finally:
         for task in beside:
-            await _stop(task)
+            await end(task)
         await redis.aclose()
 
 
@@ -100,13 +100,6 @@ async def _keep_up(name: str, run: Callable[[], Awaitable[None]]) -> None:
         except Exception:
             log.exception("part_failed", part=name)
         await asyncio.sleep(EVERY_S)
-
-
-async def _stop(task: asyncio.Task[None]) -> None:
-    """Cancel it until it ends: redis-py loses a cancellation that comes while it connects."""
-    while not task.done():
-        task.cancel()
-        await asyncio.wait([task], timeout=CANCEL_AGAIN_S)
 
 
 def _describe_problems(app: FastAPI) -> None:

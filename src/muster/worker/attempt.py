@@ -94,8 +94,6 @@ class Attempt:
         if state is LeaseState.LOST:
             self.revoke()
             await asyncio.sleep(0)  # here the cancellation is raised
-        elif self._stopped:
-            raise asyncio.CancelledError  # redis-py swallowed the one that came meanwhile
 
     async def _run(self, connector: Connector) -> Outcome | None:
         limit = asyncio.timeout(None)
@@ -123,7 +121,7 @@ class Attempt:
             log.warning("service_not_ready", job=self.job_id, reason=str(error))
             return Released(self.lease)
         if isinstance(error, JobFailed):
-            return Failed(self.lease, _storable_error(error.error), error.retryable)
+            return Failed(self.lease, _storable_error(error.error), error.retryable, error.lost)
         if isinstance(error, TimeoutError) and timed_out:
             message = f"not done within {self.request.timeout_s:g} s"
             return Failed(self.lease, JobError(kind="timeout", message=message))

@@ -17,6 +17,7 @@ from muster.jobs.connection import check, connect
 from muster.jobs.leases import Leases
 from muster.jobs.model import Failed, LeaseState, Released
 from muster.jobs.queue import Queue
+from muster.tasks import end
 from muster.worker.attempt import Attempt, storable
 from muster.worker.connectors.base import ServiceNotReady, find
 from muster.worker.heart import Heart
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-CANCEL_AGAIN_S = 0.1
 PROBE_EVERY_S = 0.25
 RECONNECT_AT_LEAST_S = 0.2
 RECONNECT_AT_MOST_S = 2.0
@@ -88,9 +88,7 @@ class Worker:
                     try:
                         await self._work()
                     finally:
-                        for task in (beating, self._waiter, self._prober):
-                            if task:
-                                await _end(task)
+                        await end(*filter(None, (beating, self._waiter, self._prober)))
         except TimeoutError:
             left = [attempt.job_id for attempt in self.running]
             left += [outcome.lease.job_id for outcome in self._outcomes]
@@ -236,17 +234,6 @@ class Worker:
                 pause = min(RECONNECT_AT_LEAST_S * 2 ** min(failures, 10), RECONNECT_AT_MOST_S)
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
                 failures += 1
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    """Cancel a task until it has ended.
-
-    Python 3.11's ``asyncio.wait_for``, through which redis-py sends, swallows a cancellation that
-    comes while it is done.
-    """
-    while not task.done():
-        task.cancel()
-        await asyncio.wait([task], timeout=CANCEL_AGAIN_S)
 
 
 async def run(settings: WorkerSettings) -> None:

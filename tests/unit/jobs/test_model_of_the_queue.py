@@ -17,7 +17,6 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
-    initialize,
     invariant,
     precondition,
     rule,
@@ -67,7 +66,7 @@ NEEDS = [
     ("render", Requirements(models=frozenset({"flux"}))),
     ("render", Requirements(vram_mib=16)),
     ("upscale", Requirements(vram_mib=8)),
-    ("nobody's", Requirements()),
+    ("unserved", Requirements()),
 ]
 CLASSES = 4
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
@@ -142,19 +141,15 @@ class QueueMachine(RuleBasedStateMachine):
         self.old: list[Lease] = []
         self.places = 0
         self.paused = False
-
-    def run(self, call: Coroutine[Any, Any, T]) -> T:
-        return self.runner.run(call)
-
-    @initialize()
-    def start(self) -> None:
         self.redis = connect(RedisSettings.load(redis_url=self.server.url))
         name = f"model-{secrets.token_hex(6)}"
         self.queue = Queue(self.redis, name, limits=Limits(classes=CLASSES))
         self.recovery = Recovery(self.queue)
         self.workers = {name: Leases(self.queue, name, offer) for name, offer in WORKERS.items()}
-        self.run(self.queue.open())
         self.run(self.recovery.recover())
+
+    def run(self, call: Coroutine[Any, Any, T]) -> T:
+        return self.runner.run(call)
 
     # What the model knows.
 
@@ -191,10 +186,10 @@ class QueueMachine(RuleBasedStateMachine):
 
     def room_for(self, requests: Sequence[JobRequest]) -> bool:
         """Tell whether the classes fit; collect those without waiting jobs if they must."""
-        new = {canonical(r.service, r.requirements) for r in requests}
-        if len(self.classes | new) > max(CLASSES, len(self.classes) * (new <= self.classes)):
+        asked = set(classes_of(requests))
+        if asked - self.classes and len(self.classes | asked) > CLASSES:
             self.classes = {job.needs for job in self.inside("pending")}
-            return len(self.classes | new) <= CLASSES or new <= self.classes
+            return len(self.classes | asked) <= CLASSES
         return True
 
     def settle(self, job: Expected, kind: str, result: int) -> None:
@@ -219,9 +214,9 @@ class QueueMachine(RuleBasedStateMachine):
                 self.run(self.queue.submit_many(requests))
             return
         answers = self.run(self.queue.submit_many(requests))
+        self.classes |= set(classes_of(requests))
         for request, answer in zip(requests, answers, strict=True):
             self.places += 1
-            self.classes.add(canonical(request.service, request.requirements))
             key = request.idempotency_key
             if key in self.keys:
                 assert (answer.id, answer.duplicate) == (self.keys[key], True)
@@ -430,10 +425,9 @@ class QueueMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         try:
-            if hasattr(self, "queue"):
-                self.drain()
-                self.run(self.cleanup())
+            self.drain()
         finally:
+            self.run(self.cleanup())
             self.runner.close()
 
     def drain(self) -> None:
@@ -452,7 +446,7 @@ class QueueMachine(RuleBasedStateMachine):
                 self.settle(self.jobs[lease.job_id], "completed", 7)
         self.every_job_is_as_the_model_says()
         left = {job.request.service for job in self.jobs.values() if not job.state.terminal}
-        assert left <= {"nobody's"}, "Invariant 1: each job reaches one terminal state"
+        assert left <= {"unserved"}, "Invariant 1: each job reaches one terminal state"
         told: dict[str, list[str]] = {job_id: [] for job_id in self.jobs}
         for event in self.run(read_events(self.queue, limit=10_000)):
             told[event.job].append(event.state)
@@ -462,6 +456,12 @@ class QueueMachine(RuleBasedStateMachine):
         keys = [key async for key in self.redis.scan_iter(f"{self.queue.root}:*", count=1000)]
         await self.redis.unlink(*keys)
         await self.redis.aclose()
+
+
+def classes_of(requests: Sequence[JobRequest]) -> list[str]:
+    """Return the classes of requests, but for those that repeat the key of another."""
+    first = {request.idempotency_key or id(request): request for request in reversed(requests)}
+    return [canonical(request.service, request.requirements) for request in first.values()]
 
 
 def outcome(lease: Lease, kind: str, result: int) -> Completed | Failed | Released:
@@ -478,9 +478,12 @@ def test_invariants_1_2_3_the_queue_does_as_its_model(own_redis: Callable[..., O
     run_state_machine_as_test(
         lambda: QueueMachine(server),
         settings=settings(
-            max_examples=max(30, settings.default.max_examples // 5),
+            max_examples=int(__import__("os").environ.get("MX", "30")),
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=list(HealthCheck),
+            phases=__import__("hypothesis").Phase.__members__.values()
+            if "SHR" in __import__("os").environ
+            else [__import__("hypothesis").Phase.generate],
         ),
     )

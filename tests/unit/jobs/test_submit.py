@@ -92,6 +92,20 @@ async def test_a_key_counts_within_a_bulk_too(queue: Queue) -> None:
     assert (await queue.counts())[JobState.PENDING] == 4
 
 
+async def test_of_equal_keys_in_a_bulk_the_first_makes_the_job(queue: Queue) -> None:
+    requests = [
+        a_request(service="a"),
+        a_request(service="b", idempotency_key="order-1"),
+        a_request(service="a", idempotency_key="order-1"),
+    ]
+
+    _, first, second = await queue.submit_many(requests)
+
+    assert (first.duplicate, second.duplicate) == (False, True)
+    assert first.id == second.id
+    assert (await queue.get(first.id)).service == "b"
+
+
 async def test_a_payload_over_the_limit_is_refused(redis: Redis, queue_name: str) -> None:
     queue = Queue(redis, queue_name, limits=Limits(payload_bytes=1000))
 

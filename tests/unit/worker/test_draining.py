@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from muster.fleet.model import WorkerState
-from muster.jobs.model import JobState, LeaseState
+from muster.jobs.model import JobState
 from muster.worker import loop
 from muster.worker.connectors.base import ServiceNotReady
 from support.waiting import eventually
@@ -222,45 +221,16 @@ async def test_a_drain_ends_though_redis_is_away(
     await again.drained()
 
 
-async def test_a_drain_that_meets_a_progress_report_is_heard(queue: Queue, prepare: Start) -> None:
-    """Python 3.11's ``wait_for``, in redis-py, swallows a cancellation when it is just done."""
-    connector = Scripted()
-
-    async def report(context: Context) -> None:
-        await connector.go.wait()
-        await context.progress(0.5)
-        await asyncio.sleep(3600)
-
-    connector.do = report
-    running = prepare(connector)
-
-    async def drain_and_swallow(*_args: object) -> LeaseState:
-        running.worker.drain()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.sleep(3600)
-        return LeaseState.OK
-
-    running.leases.progress = drain_and_swallow  # type: ignore[method-assign]
-    job_id = await submit(queue)
-    await eventually(lambda: connector.started, "the job runs")
-    connector.go.set()
-    await running.ended()
-
-    assert (await queue.get(job_id)).state is JobState.PENDING
-    assert connector.cancelled == [job_id]
-
-
 async def test_a_drain_that_meets_a_heartbeat_ends(
     monkeypatch: pytest.MonkeyPatch, registry: Registry, prepare: Start
 ) -> None:
     reporting = asyncio.Event()
 
-    async def swallow(_record: object) -> None:
+    async def hang(_record: object) -> None:
         reporting.set()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.sleep(3600)
+        await asyncio.sleep(3600)
 
-    monkeypatch.setattr(registry, "report_worker", swallow)
+    monkeypatch.setattr(registry, "report_worker", hang)
     running = prepare(registry=registry)
     await eventually(reporting.is_set, "the heart beats")
 

@@ -5,7 +5,7 @@
 --   wake-up if it gets less than it wants (ms, 0: not at all), whether it was idle (0 or 1),
 --   how many outcomes, then for each outcome:
 --     completed, job, token, attempt, result (JSON), ''
---     failed, job, token, attempt, error (JSON), jitter (0 to 1), or '' when it is not retryable
+--     failed or lost, job, token, attempt, error (JSON), jitter (0 to 1), '' when not retryable
 --     released, job, token, attempt, '', ''
 -- Returns: {for each outcome ok or lost}, {job, attempt, ...}, {spec, ...} for what was taken,
 --   '' or why nothing was: `paused`, or `unregistered` when the signature is not known.
@@ -27,7 +27,7 @@ local stamp = int(now)
 
 -- A wake-up goes to the one that has waited longest. When it was meant for another, that one waits
 -- on, and is to count as idle in this one's stead.
-local woken, meant_for, waits_until = string.match(ARGV[6], '^(%S+) (%S+) (%S+)$')
+local woken, meant_for, waits_until, passed_on_by = string.match(ARGV[6], '^(%S+) (%S+) (%S+) ?(%S*)$')
 if woken and meant_for ~= worker and redis.call('ZREM', key('idle', signature), worker) == 1 then
   redis.call('ZADD', key('idle', signature), 'NX', waits_until, meant_for)
 end
@@ -47,8 +47,8 @@ local function settle(kind, job, held, attempt, body, jitter)
     results[#results + 1] = body
     completed[#completed + 1] = stamp
     completed[#completed + 1] = job
-  elseif kind == 'failed' then
-    end_attempt(job, 'failed', body, jitter ~= '', tonumber(jitter) or 0, now)
+  elseif kind == 'failed' or kind == 'lost' then
+    end_attempt(job, kind, body, jitter ~= '', tonumber(jitter) or 0, now)
   else
     make_ready(job, attempt, now, 'released')
   end
@@ -124,12 +124,13 @@ for _, job in ipairs(held) do
 end
 
 -- A wake-up is for one job of one class. When only something better was taken and such a job is
--- still there, another idle worker is to have it.
-if woken and not served and why == '' and redis.call('EXISTS', key('ready', woken)) == 1 then
+-- still there, another idle worker is to have it. One that comes back to who passed it on ends.
+local again = passed_on_by == worker and #ids == 0
+if woken and not served and not again and why == '' and redis.call('EXISTS', key('ready', woken)) == 1 then
   local signatures = redis.call('HGET', key('matches'), woken)
   if signatures then
     if ARGV[8] == '1' then redis.call('ZREM', key('idle', signature), worker) end
-    wake(woken, signatures, 1, now)
+    wake(woken, signatures, 1, now, worker)
   end
 end
 

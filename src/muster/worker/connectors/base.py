@@ -16,12 +16,17 @@ GROUP = "muster.connectors"
 
 
 class JobFailed(MusterError):
-    """The attempt failed. ``retryable`` is false when another attempt could only fail again."""
+    """The attempt failed.
 
-    def __init__(self, error: JobError, *, retryable: bool = True) -> None:
+    ``retryable`` is false when another attempt could only fail again; ``lost`` is true when the
+    service died under the job, which is then not blamed for it.
+    """
+
+    def __init__(self, error: JobError, *, retryable: bool = True, lost: bool = False) -> None:
         super().__init__(error.message)
         self.error = error
         self.retryable = retryable
+        self.lost = lost
 
 
 class ServiceNotReady(MusterError):

@@ -22,4 +22,5 @@ ARTIFACTS_UNAVAILABLE = "artifacts_unavailable"
 
 def failed(kind: str, message: str, *, retryable: bool = True, **details: Any) -> JobFailed:
     """Return the error to raise. Not ``retryable`` is what another attempt cannot cure."""
-    return JobFailed(JobError(kind=kind, message=message, details=details), retryable=retryable)
+    error = JobError(kind=kind, message=message, details=details)
+    return JobFailed(error, retryable=retryable, lost=kind == SERVICE_LOST)

@@ -273,6 +273,7 @@ async def test_a_restart_in_the_middle_of_a_run_is_noticed_soon(
     failed = await failure(connector, a_job())
 
     assert failed.error.kind == "service_lost"
+    assert failed.lost
     assert failed.retryable
 
 

@@ -2,12 +2,13 @@
 
 -- Wake up to `count` idle workers that can run the class, one for each job. A worker whose wait is
 -- over without a new claim is gone and is not counted on.
-local function wake(class, signatures, count, now)
+local function wake(class, signatures, count, now, passed_on_by)
   for signature in string.gmatch(signatures, '%S+') do
     while count > 0 do
       local idle = redis.call('ZPOPMAX', key('idle', signature))
       if not idle[1] or tonumber(idle[2]) < now then break end
-      redis.call('RPUSH', key('wake', signature), class .. ' ' .. idle[1] .. ' ' .. idle[2])
+      redis.call('RPUSH', key('wake', signature),
+        table.concat({class, idle[1], idle[2], passed_on_by}, ' '))
       count = count - 1
     end
     if count == 0 then return end
