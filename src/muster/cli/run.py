@@ -10,7 +10,7 @@ import asyncio
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import structlog
 import typer
@@ -44,6 +44,10 @@ def up(
     ] = None,
     machine_id: Annotated[str, typer.Option(help="The machine's name.")] = "local",
     queue: Annotated[str, typer.Option(help="The queue's name.")] = "default",
+    durability: Annotated[
+        Literal["everysec", "always"],
+        typer.Option(help="When Redis writes to disk: a power cut takes a second, or nothing."),
+    ] = "everysec",
 ) -> None:
     """Run a whole fleet here: Redis, a server, and a machine with simulated ComfyUI."""
     from muster.cli import local_fleet
@@ -56,6 +60,7 @@ def up(
         data_dir=(data_dir or user_data_path("muster")).absolute(),
         machine_id=machine_id,
         queue=queue,
+        durability=durability,
     )
     asyncio.run(local.run(options))
 

@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from muster.worker.connectors.comfyui import ComfyUI
-from muster.worker.connectors.comfyui_api import ComfyApi
-from muster.worker.connectors.comfyui_inputs import Inputs
+from muster.worker.connectors.comfyui.api import ComfyApi
+from muster.worker.connectors.comfyui.inputs import Inputs
 from support.redis import free_port
 from support.waiting import eventually_blocking
 

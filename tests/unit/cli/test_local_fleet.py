@@ -29,7 +29,14 @@ def _ports_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def options(tmp_path: Path) -> Options:
-    return Options(gpus=4, port=8700, data_dir=tmp_path, machine_id="local", queue="default")
+    return Options(
+        gpus=4,
+        port=8700,
+        data_dir=tmp_path,
+        machine_id="local",
+        queue="default",
+        durability="always",
+    )
 
 
 def test_plans_a_machine_of_simulated_comfyuis(options: Options, tmp_path: Path) -> None:

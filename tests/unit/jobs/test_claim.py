@@ -52,6 +52,27 @@ async def test_invariant_3_across_requirement_classes(queue: Queue) -> None:
     assert order == [urgent, first, second, third]
 
 
+async def test_invariant_3_when_a_better_job_comes_to_a_class_that_waits(queue: Queue) -> None:
+    await submit(queue, requirements={"models": ["flux"]}, priority=10)
+    middle = await submit(queue, priority=50)
+    urgent = await submit(queue, requirements={"models": ["flux"]}, priority=90)
+    worker = await a_worker(queue, models=["flux"])
+    again = await submit(queue, requirements={"models": ["flux"]}, priority=91)
+
+    assert [lease.job_id for lease in await take(worker, 3)] == [again, urgent, middle]
+
+
+async def test_invariant_3_when_a_better_job_comes_after_the_worker(queue: Queue) -> None:
+    worker = await a_worker(queue, models=["flux"])
+    last = await submit(queue, requirements={"models": ["flux"]}, priority=10)
+    middle = await submit(queue, priority=50)
+    urgent = await submit(queue, requirements={"models": ["flux"]}, priority=90)
+
+    order = [(await take_one(worker)).job_id for _ in range(3)]
+
+    assert order == [urgent, middle, last]
+
+
 async def test_invariant_3_in_one_batch(queue: Queue) -> None:
     jobs = [
         (await submit(queue, priority=n * 37 % 5, requirements={"vram_mib": n % 3}), n * 37 % 5)

@@ -82,7 +82,10 @@ async def test_invariant_1_a_job_of_a_collected_class_comes_back(narrow: Queue, 
         a_request(requirements=needs, not_before=later, payload={"deep": [[{"x": {}}]]})
     )
     able = await a_worker(narrow, "able", **(needs | {"vram_mib": 24}))
-    plain = await a_worker(narrow, "plain")
+    unable = [
+        await a_worker(narrow, f"unable-{name}", **(needs | {name: less}))
+        for name, less in {"models": ["flux"], "vram_mib": 7, "labels": {"zone": "us"}}.items()
+    ]
     lease = None if later else await take_one(able)
     if way == "retried":
         await narrow.cancel(job.id)
@@ -101,7 +104,7 @@ async def test_invariant_1_a_job_of_a_collected_class_comes_back(narrow: Queue, 
 
     assert (await narrow.get(job.id)).state is JobState.PENDING
     assert (await narrow.counts())[JobState.PENDING] == 3
-    assert await take(plain) == []
+    assert [await take(worker) for worker in unable] == [[], [], []]
     assert (await take_one(able)).job_id == job.id
 
 

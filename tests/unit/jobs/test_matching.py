@@ -19,7 +19,7 @@ from support.jobs import take
 if TYPE_CHECKING:
     from muster.jobs.model import Lease
 
-NAMES = st.sampled_from(["a", "b", "a.b", "0", "1:2/@+-"])
+NAMES = st.sampled_from(["a", "a", "b", "1:2/@+-"])
 VRAM = st.integers(0, 3) | st.sampled_from([24_576, 9_999_999, 10_000_000])
 LABELS = st.dictionaries(NAMES, NAMES, max_size=3)
 REQUIREMENTS = st.builds(
@@ -47,7 +47,9 @@ async def taken(url: str, request: JobRequest, offer: Capabilities, *, first: st
 
 @given(NAMES, REQUIREMENTS, CAPABILITIES, st.sampled_from(["job", "worker"]))
 @example("a", Requirements(), Capabilities(service="a"), "job")
-@example("a", Requirements(labels={"a": "b"}), Capabilities(service="a", labels={"b": "a"}), "job")
+@example("a", Requirements(labels={"a": "b"}), Capabilities(service="a", labels={"a": "a"}), "job")
+@example("a", Requirements(labels={"a": "b"}), Capabilities(service="a", labels={"a": "b"}), "job")
+@example("a", Requirements(vram_mib=3), Capabilities(service="a", vram_mib=3), "worker")
 def test_what_a_worker_is_given_is_what_meets_all_needs(
     redis_url: str, service: str, needs: Requirements, offer: Capabilities, first: str
 ) -> None:

@@ -147,6 +147,8 @@ class QueueMachine(RuleBasedStateMachine):
         self.recovery = Recovery(self.queue)
         self.workers = {name: Leases(self.queue, name, offer) for name, offer in WORKERS.items()}
         self.run(self.recovery.recover())
+        for worker in WORKERS:
+            self.register(worker)
 
     def run(self, call: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(call)
@@ -478,12 +480,9 @@ def test_invariants_1_2_3_the_queue_does_as_its_model(own_redis: Callable[..., O
     run_state_machine_as_test(
         lambda: QueueMachine(server),
         settings=settings(
-            max_examples=int(__import__("os").environ.get("MX", "30")),
-            stateful_step_count=40,
+            max_examples=max(200, settings.default.max_examples // 4),
+            stateful_step_count=30,
             deadline=None,
             suppress_health_check=list(HealthCheck),
-            phases=__import__("hypothesis").Phase.__members__.values()
-            if "SHR" in __import__("os").environ
-            else [__import__("hypothesis").Phase.generate],
         ),
     )

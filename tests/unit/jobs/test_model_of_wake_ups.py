@@ -180,6 +180,9 @@ def test_no_wake_up_is_lost(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> 
     run_state_machine_as_test(
         lambda: WakeUpMachine(redis_url),
         settings=settings(
-            stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck), max_examples=int(__import__('os').environ.get('MX','50')), phases=[__import__('hypothesis').Phase.generate]
+            max_examples=max(50, settings.default.max_examples // 4),
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
         ),
     )

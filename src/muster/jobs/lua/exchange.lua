@@ -27,7 +27,8 @@ local stamp = int(now)
 
 -- A wake-up goes to the one that has waited longest. When it was meant for another, that one waits
 -- on, and is to count as idle in this one's stead.
-local woken, meant_for, waits_until, passed_on_by = string.match(ARGV[6], '^(%S+) (%S+) (%S+) ?(%S*)$')
+local woken, meant_for, waits_until, passed_on_by =
+  string.match(ARGV[6], '^(%S+) (%S+) (%S+) ?(%S*)$')
 if woken and meant_for ~= worker and redis.call('ZREM', key('idle', signature), worker) == 1 then
   redis.call('ZADD', key('idle', signature), 'NX', waits_until, meant_for)
 end
@@ -126,7 +127,8 @@ end
 -- A wake-up is for one job of one class. When only something better was taken and such a job is
 -- still there, another idle worker is to have it. One that comes back to who passed it on ends.
 local again = passed_on_by == worker and #ids == 0
-if woken and not served and not again and why == '' and redis.call('EXISTS', key('ready', woken)) == 1 then
+if woken and not served and not again and why == ''
+  and redis.call('EXISTS', key('ready', woken)) == 1 then
   local signatures = redis.call('HGET', key('matches'), woken)
   if signatures then
     if ARGV[8] == '1' then redis.call('ZREM', key('idle', signature), worker) end

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from muster.worker.connectors import comfyui_run
-from muster.worker.connectors.comfyui import ComfyUI
-from muster.worker.connectors.comfyui_api import ComfyApi
-from muster.worker.connectors.comfyui_inputs import Inputs
+from muster.worker.connectors.comfyui import ComfyUI, run
+from muster.worker.connectors.comfyui.api import ComfyApi
+from muster.worker.connectors.comfyui.inputs import Inputs
 from support.comfyui import URL, Simulator, Site, serving
 
 if TYPE_CHECKING:
@@ -30,8 +29,8 @@ async def site(anyio_backend: str) -> AsyncIterator[Site]:
 @pytest.fixture(autouse=True)
 def _ask_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tenth of the waits; what is tested is that there is an end to them."""
-    monkeypatch.setattr(comfyui_run, "SILENCE_S", comfyui_run.SILENCE_S / 10)
-    monkeypatch.setattr(comfyui_run, "POLL_S", comfyui_run.POLL_S / 10)
+    monkeypatch.setattr(run, "SILENCE_S", run.SILENCE_S / 10)
+    monkeypatch.setattr(run, "POLL_S", run.POLL_S / 10)
 
 
 @pytest.fixture

@@ -11,11 +11,10 @@ import pytest
 
 from muster.artifacts import ArtifactsUnavailable
 from muster.simulation.comfyui.workflow import text_to_image
-from muster.worker.connectors import comfyui_run
 from muster.worker.connectors.base import JobFailed, ServiceNotReady
-from muster.worker.connectors.comfyui import ComfyUI
-from muster.worker.connectors.comfyui_api import ComfyApi
-from muster.worker.connectors.comfyui_inputs import Inputs
+from muster.worker.connectors.comfyui import ComfyUI, run
+from muster.worker.connectors.comfyui.api import ComfyApi
+from muster.worker.connectors.comfyui.inputs import Inputs
 from support.comfyui import URL, AttemptContext
 from support.waiting import eventually
 
@@ -383,7 +382,7 @@ async def test_a_hiccup_of_the_network_does_not_lose_the_run(
 async def test_a_service_that_stays_away_loses_its_job(
     connector: ComfyUI, comfyui: Simulator, meddler: Meddler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(comfyui_run, "LOST_AFTER_S", 0.3)
+    monkeypatch.setattr(run, "LOST_AFTER_S", 0.3)
     comfyui.arm("refuse")
 
     async def away(_: httpx.Request) -> None:
@@ -484,7 +483,7 @@ async def test_only_success_is_success(
 async def test_a_node_that_cannot_be_stopped_does_not_hold_the_worker_for_ever(
     connector: ComfyUI, comfyui: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(comfyui_run, "STOP_S", 0.2)
+    monkeypatch.setattr(run, "STOP_S", 0.2)
     comfyui.arm("hang=KSampler")
     running = asyncio.create_task(connector.run(a_job()))
     await sampling(comfyui)

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from muster.simulation.comfyui.png import make_png
-from muster.worker.connectors import comfyui_inputs
 from muster.worker.connectors.base import JobFailed
+from muster.worker.connectors.comfyui import inputs
 from support.comfyui import AttemptContext
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ async def test_other_content_than_promised_is_refused(
 async def test_too_large_a_file_is_refused(
     connector: ComfyUI, web: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(comfyui_inputs, "MAX_BYTES", 10)
+    monkeypatch.setattr(inputs, "MAX_BYTES", 10)
     web[URL] = lambda _: httpx.Response(200, content=b"x" * 11)
 
     failed = await failure(connector, a_job())

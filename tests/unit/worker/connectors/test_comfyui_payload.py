@@ -8,7 +8,7 @@ import pytest
 
 from muster.simulation.comfyui.workflow import text_to_image
 from muster.worker.connectors.base import JobFailed
-from muster.worker.connectors.comfyui_payload import parse, renamed
+from muster.worker.connectors.comfyui.payload import parse, renamed
 
 LOADS = {"1": {"class_type": "LoadImage", "inputs": {"image": "cat.png"}}}
 

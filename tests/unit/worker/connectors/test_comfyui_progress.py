@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from muster.simulation.comfyui.workflow import text_to_image
-from muster.worker.connectors.comfyui_progress import Progress
+from muster.worker.connectors.comfyui.progress import Progress
 
 nodes = st.sampled_from([*text_to_image(), "3.0.1", None])
 numbers = st.none() | st.integers() | st.floats()

@@ -16,8 +16,8 @@
 --   signatures:seen  zset    signature -> when a worker last spoke for it, ms
 --   heads:SIGNATURE  zset    class -> a lower bound of the order of its first ready job
 --   idle:SIGNATURE   zset    worker -> until when it waits for a wake-up, ms
---   wake:SIGNATURE   list    one `class worker until` per wake-up: for which job and which idle worker,
---                            and who passed it on; idle workers block on it
+--   wake:SIGNATURE   list    one per wake-up, `class worker until [by]`: for a job of which class, for
+--                            which idle worker, who passed it on; idle workers block on it
 --   events           stream  history of jobs
 --   telemetry        stream  progress and other news that may be dropped
 local root = KEYS[1]

@@ -6,23 +6,23 @@ from typing import TYPE_CHECKING, Any, Self
 
 from muster.artifacts import ArtifactsUnavailable
 from muster.worker.connectors.base import ServiceNotReady
-from muster.worker.connectors.comfyui_api import (
+from muster.worker.connectors.comfyui.api import (
     ComfyApi,
     PromptRefused,
     UnexpectedAnswer,
     Unreachable,
 )
-from muster.worker.connectors.comfyui_failures import (
+from muster.worker.connectors.comfyui.failures import (
     ARTIFACTS_UNAVAILABLE,
     PROMPT_REFUSED,
     SERVICE_ERROR,
     SERVICE_LOST,
     failed,
 )
-from muster.worker.connectors.comfyui_inputs import Inputs
-from muster.worker.connectors.comfyui_outcome import check_success, keep_outputs
-from muster.worker.connectors.comfyui_payload import parse
-from muster.worker.connectors.comfyui_run import PromptLost, execute
+from muster.worker.connectors.comfyui.inputs import Inputs
+from muster.worker.connectors.comfyui.outcome import check_success, keep_outputs
+from muster.worker.connectors.comfyui.payload import parse
+from muster.worker.connectors.comfyui.run import PromptLost, execute
 
 if TYPE_CHECKING:
     from muster.worker.connectors.base import Context

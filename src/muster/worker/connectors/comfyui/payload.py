@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from muster.worker.connectors.comfyui_failures import INVALID_PAYLOAD, failed
+from muster.worker.connectors.comfyui.failures import INVALID_PAYLOAD, failed
 
 NodeId = Annotated[str, StringConstraints(pattern=r"^\w[\w:.-]*$", max_length=64)]
 FileName = Annotated[str, StringConstraints(pattern=r"^\w([\w ()+-]|\.\w)*$", max_length=128)]

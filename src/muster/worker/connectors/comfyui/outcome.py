@@ -6,7 +6,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from muster.errors import InvalidInput, NotFound
-from muster.worker.connectors.comfyui_failures import (
+from muster.worker.connectors.comfyui.failures import (
     EXECUTION_ERROR,
     INTERRUPTED,
     OUTPUT_MISSING,
@@ -16,7 +16,7 @@ from muster.worker.connectors.comfyui_failures import (
 
 if TYPE_CHECKING:
     from muster.worker.connectors.base import Context, JobFailed
-    from muster.worker.connectors.comfyui_api import ComfyApi
+    from muster.worker.connectors.comfyui.api import ComfyApi
 
 TRACEBACK_FRAMES = 5
 TEXT_LENGTH = 2000

@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING
 import httpx
 
 from muster.errors import InvalidInput, NotFound
-from muster.worker.connectors.comfyui_failures import (
+from muster.worker.connectors.comfyui.failures import (
     INPUT_MISMATCH,
     INPUT_UNAVAILABLE,
     INVALID_PAYLOAD,
     failed,
 )
-from muster.worker.connectors.comfyui_payload import renamed
+from muster.worker.connectors.comfyui.payload import renamed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from muster.artifacts import ArtifactStore
     from muster.worker.connectors.base import Context
-    from muster.worker.connectors.comfyui_api import ComfyApi
-    from muster.worker.connectors.comfyui_payload import Graph, InputFile, Payload
+    from muster.worker.connectors.comfyui.api import ComfyApi
+    from muster.worker.connectors.comfyui.payload import Graph, InputFile, Payload
 
 MAX_BYTES = 1024**3
 IN_MEMORY_BYTES = 8 * 1024 * 1024

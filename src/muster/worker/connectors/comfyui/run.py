@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from muster.errors import MusterError
-from muster.worker.connectors.comfyui_api import PromptRefused, Unreachable, shortened
-from muster.worker.connectors.comfyui_progress import Progress
+from muster.worker.connectors.comfyui.api import PromptRefused, Unreachable, shortened
+from muster.worker.connectors.comfyui.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from muster.worker.connectors.comfyui_api import ComfyApi, Frames
+    from muster.worker.connectors.comfyui.api import ComfyApi, Frames
 
     Report = Callable[[float, str], Awaitable[None]]
 
