@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import uvicorn
-from websockets.asyncio.client import unix_connect
+from websockets.asyncio.client import connect, unix_connect
 
 from muster.artifacts import ArtifactStore
 from muster.jobs.model import JobRequest
@@ -53,7 +53,7 @@ class Simulator:
         """Return a way to it for httpx."""
         return httpx.AsyncHTTPTransport(uds=self.uds)
 
-    def socket(self, url: str = "ws://comfyui/ws?clientId=me") -> unix_connect:
+    def socket(self, url: str = "ws://comfyui/ws?clientId=me") -> connect:
         """Return a way to it for websockets."""
         return unix_connect(self.uds, url, ping_interval=None, close_timeout=0.2)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from muster.jobs.leases import Leases
 from muster.jobs.model import Capabilities, Completed, Failed, JobError, JobRequest
@@ -11,7 +11,7 @@ from muster.jobs.model import Capabilities, Completed, Failed, JobError, JobRequ
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from redis.asyncio import Redis
+    from redis.asyncio.client import Pipeline
 
     from muster.jobs.model import Lease, LeaseState, Outcome
     from muster.jobs.queue import Queue
@@ -86,20 +86,25 @@ async def leave_unattended(queue: Queue) -> None:
 
 async def contents(queue: Queue, *, without: Sequence[str] = ()) -> dict[str, Any]:
     """Return all that Redis holds of the queue, by key without root."""
-    held = {}
-    async for key in queue.redis.scan_iter(match=f"{queue.root}:*", count=1000):
-        name = key.decode().removeprefix(f"{queue.root}:")
-        if name not in without:
-            held[name] = await _value(queue.redis, key)
-    return held
+    pattern = f"{queue.root}:*"
+    keys = [key.decode() async for key in queue.redis.scan_iter(match=pattern, count=10_000)]
+    async with queue.redis.pipeline(transaction=False) as pipeline:
+        for key in keys:
+            pipeline.type(key)
+        for key, kind in zip(keys, await pipeline.execute(), strict=True):
+            _read(pipeline, key, kind.decode())
+        values = await pipeline.execute()
+    names = [key.removeprefix(f"{queue.root}:") for key in keys]
+    held = zip(names, values, strict=True)
+    return {name: value for name, value in held if name not in without}
 
 
-async def _value(redis: Redis, key: bytes) -> Any:
-    kind = cast("bytes", await redis.type(key)).decode()
+def _read(pipeline: Pipeline, key: str, kind: str) -> None:
     if kind == "hash":
-        return await redis.hgetall(key)
-    if kind == "zset":
-        return await redis.zrange(key, 0, -1, withscores=True)
-    if kind == "stream":
-        return await redis.xrange(key)
-    return await redis.lrange(key, 0, -1)
+        pipeline.hgetall(key)
+    elif kind == "zset":
+        pipeline.zrange(key, 0, -1, withscores=True)
+    elif kind == "stream":
+        pipeline.xrange(key)
+    else:
+        pipeline.lrange(key, 0, -1)

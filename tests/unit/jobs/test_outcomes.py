@@ -200,6 +200,37 @@ async def test_failed_and_lost_attempts_are_counted_apart(queue: Queue, recovery
     assert [attempt.outcome for attempt in job.attempts] == ["lost", "failed", "lost", "lost"]
 
 
+async def test_an_attempt_that_died_with_its_service_is_a_lost_one(queue: Queue) -> None:
+    worker, lease = await started(queue, max_failed=1)
+    error = JobError(kind="service_gone", message="the service was killed")
+
+    await hand_in(worker, Failed(lease, error, lost=True))
+
+    job = await queue.get(lease.job_id)
+    assert (job.state, job.failed_attempts, job.lost_attempts) == (JobState.SCHEDULED, 0, 1)
+    assert (job.attempts[0].outcome, job.attempts[0].error) == ("lost", error)
+
+
+async def test_the_first_lost_attempt_is_made_good_at_once_the_next_after_a_wait(
+    queue: Queue, recovery: Recovery
+) -> None:
+    worker, lease = await started(queue, backoff_s=60)
+    waits = []
+    for _ in range(3):
+        await expire(queue, lease)
+        await recovery.recover()
+        job = await queue.get(lease.job_id)
+        assert job.due_at is not None
+        waits.append((job.due_at - job.attempts[-1].ended_at).total_seconds())
+        await come_due(queue, job.id)
+        await recovery.recover()
+        lease = await take_one(worker)
+
+    assert waits[0] == 0
+    assert 30 <= waits[1] <= 60
+    assert 90 <= waits[2] <= 180
+
+
 async def test_the_story_of_an_attempt_is_kept_whole(queue: Queue) -> None:
     worker, lease = await started(queue)
     error = JobError(
