@@ -320,7 +320,8 @@ class QueueMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.old)
     @rule(pick=PICK, kind=KIND, worker=WORKER)
     def speak_with_an_old_token(self, pick: int, kind: str, worker: str) -> None:
-        lease = self.old[pick % len(self.old)]
+        replaced = [lease for lease in self.old if self.jobs[lease.job_id].state == "running"]
+        lease = (replaced or self.old)[pick % len(replaced or self.old)]
         job = self.jobs[lease.job_id]
         before = self.run(contents(self.queue))
         speaker = self.workers[worker]

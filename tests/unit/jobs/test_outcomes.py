@@ -263,6 +263,16 @@ async def test_an_error_is_shortened_to_the_limit(
     assert attempt.error.details == {}
 
 
+async def test_an_error_s_size_is_counted_in_bytes(redis: Redis, queue_name: str) -> None:
+    queue = Queue(redis, queue_name, limits=Limits(error_bytes=1000))
+    worker, lease = await started(queue)
+
+    await hand_in(worker, failed(lease, "ü" * 900))
+
+    stored = await redis.hget(queue.key("attempts"), lease.job_id)
+    assert len(stored) < 1200
+
+
 async def test_details_that_are_not_json_are_left_out(queue: Queue) -> None:
     worker, lease = await started(queue)
     error = JobError(kind="crash", message="a bug", details={"half a character": "\ud800"})
