@@ -51,7 +51,7 @@ class Simulator:
 
     def transport(self) -> httpx.AsyncHTTPTransport:
         """Return a way to it for httpx."""
-        return httpx.AsyncHTTPTransport(uds=self.uds)
+        return httpx.AsyncHTTPTransport(uds=self.uds, verify=False)
 
     def socket(self, url: str = "ws://comfyui/ws?clientId=me") -> connect:
         """Return a way to it for websockets."""
