@@ -108,6 +108,12 @@ def run_tests(session: nox.Session, folder: str) -> str:
 
 
 def install(session: nox.Session, name: str) -> None:
-    """Install pinned and hashed packages, then the project itself without looking further."""
-    session.install("--require-hashes", "-r", str(Path("requirements", f"{name}.txt")))
-    session.install("--no-deps", "--no-build-isolation", "--editable", ".")
+    """Install pinned and hashed packages, then the project itself without looking further.
+
+    All is compiled: tests start hundreds of processes, and each would compile it again.
+    """
+    session.env["PYTHONDONTWRITEBYTECODE"] = ""
+    compiled = {"UV_COMPILE_BYTECODE": "1"}
+    requirements = str(Path("requirements", f"{name}.txt"))
+    session.install("--require-hashes", "-r", requirements, env=compiled)
+    session.install("--no-deps", "--no-build-isolation", "--editable", ".", env=compiled)
