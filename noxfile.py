@@ -5,6 +5,7 @@ Arguments after ``--`` reach pytest: ``nox -s unit -- -k lease -n0``.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import nox
@@ -14,6 +15,8 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.error_on_external_run = True
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
+# Half of the time tests wait for other processes.
+WORKERS = 2 * (os.cpu_count() or 1)
 LOCKED = {
     "test": ["pyproject.toml", "--extra=embedded", "--group=test"],
     "lint": ["--group=lint"],
