@@ -29,8 +29,8 @@ TESTS = Path(__file__).parent
 TIERS = {"unit": "no network; one process", "integration": "real processes, loopback TCP"}
 
 # A commit is judged by the same examples each time; `default` and `nightly` explore.
-settings.register_profile("default", deadline=None)
-settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.register_profile("default", deadline=None, max_examples=40)
+settings.register_profile("ci", deadline=None, max_examples=40, derandomize=True, print_blob=True)
 settings.register_profile("nightly", deadline=None, max_examples=2_000, print_blob=True)
 settings.load_profile(
     os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.environ else "default")
