@@ -15,8 +15,8 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.error_on_external_run = True
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
-# Half of the time tests wait for other processes.
-WORKERS = 2 * (os.cpu_count() or 1)
+# One more than cores, since tests also wait; the long ones are not to run last.
+SIDE_BY_SIDE = (f"-n{(os.cpu_count() or 1) + 1}", "--dist=worksteal")
 LOCKED = {
     "test": ["pyproject.toml", "--extra=embedded", "--group=test"],
     "lint": ["--group=lint"],
@@ -103,7 +103,7 @@ def run_tests(session: nox.Session, folder: str) -> str:
     data = f".coverage.{session.name}"
     env = {"COVERAGE_FILE": data}
     paths = [word for word in session.posargs if Path(word.partition("::")[0]).exists()]
-    arguments = ["-n", "auto", *session.posargs, *([] if paths else [folder])]
+    arguments = [*SIDE_BY_SIDE, *session.posargs, *([] if paths else [folder])]
     session.run("coverage", "erase", env=env)
     session.run("coverage", "run", "-m", "pytest", *arguments, env=env)
     session.run("coverage", "combine", "--quiet", env=env)

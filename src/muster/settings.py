@@ -74,6 +74,8 @@ class RedisSettings(Settings):
     @classmethod
     def _known_scheme(cls, url: SecretStr) -> SecretStr:
         parts = urlsplit(url.get_secret_value())
+        if parts.port == 0:  # asking for the port refuses one that is not a number
+            raise ValueError("the port 0 cannot be connected to")
         if parts.scheme not in {"redis", "rediss", "unix"}:
             raise ValueError(f"the scheme {parts.scheme!r} is not one of redis, rediss, unix")
         return url

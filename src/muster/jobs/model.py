@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}$")]
 """A service, model or label: printable, no spaces, at most 128 characters."""
@@ -68,7 +68,7 @@ class JobRequest(_Record):
     payload: dict[str, Any]
     requirements: Requirements = Field(default_factory=Requirements)
     priority: int = Field(default=50, ge=0, le=100)
-    not_before: datetime | None = None
+    not_before: AwareDatetime | None = None
     timeout_s: float = Field(default=3600, gt=0, le=7 * 24 * 3600)
     max_failed: int = Field(default=3, ge=1, le=100)
     max_lost: int = Field(default=5, ge=1, le=100)

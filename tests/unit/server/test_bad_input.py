@@ -38,6 +38,7 @@ BAD_JOBS = {
     "no attempts": (JOB | {"max_failed": 0}, "max_failed"),
     "endless": (JOB | {"timeout_s": 0}, "timeout_s"),
     "not a time": (JOB | {"not_before": "tomorrow"}, "not_before"),
+    "a time of nowhere": (JOB | {"not_before": "2030-01-31T18:00:00"}, "not_before"),
     "negative VRAM": (JOB | {"requirements": {"vram_mib": -1}}, "requirements.vram_mib"),
     "misspelt": (JOB | {"priorty": 5}, "priorty"),
     "misspelt requirement": (JOB | {"requirements": {"vram": 1}}, "requirements.vram"),
