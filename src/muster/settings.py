@@ -74,8 +74,14 @@ class RedisSettings(Settings):
     @classmethod
     def _known_scheme(cls, url: SecretStr) -> SecretStr:
         parts = urlsplit(url.get_secret_value())
-        if parts.port == 0:  # asking for the port refuses one that is not a number
-            raise ValueError("the port 0 cannot be connected to")
         if parts.scheme not in {"redis", "rediss", "unix"}:
             raise ValueError(f"the scheme {parts.scheme!r} is not one of redis, rediss, unix")
+        if parts.scheme != "unix" and "@" in parts.path + parts.query + parts.fragment:
+            raise ValueError("its password holds / ? or #, to be written as %2F, %3F and %23")
+        try:
+            port = parts.port
+        except ValueError:  # whose message may show a part of the password
+            port = 0
+        if port == 0:
+            raise ValueError("the port is not a number from 1 to 65535")
         return url

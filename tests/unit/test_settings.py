@@ -7,7 +7,16 @@ from muster.settings import RedisSettings
 
 
 @pytest.mark.parametrize(
-    "url", ["http://h:1", "redis://:hush@h:abc/0", "redis://:hush@h:99999", "redis://:hush@h:0"]
+    "url",
+    [
+        "http://h:1",
+        "redis://:hush@h:abc/0",
+        "redis://:hush@h:99999",
+        "redis://:hush@h:0",
+        "redis://:hush#word@h:1/0",
+        "redis://u:12/hush@h:1",
+        "redis://:hush?@h:1",
+    ],
 )
 def test_a_redis_url_that_cannot_work_is_refused_without_its_password(url: str) -> None:
     with pytest.raises(InvalidInput, match=r"^REDIS_URL: is refused: .* for example") as refused:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pydantic import SecretStr
 
 from muster.client.profile import Profile, write_private
+from muster.client.target import ClientSettings
 from muster.embedded import Durability, EmbeddedRedis
 from muster.errors import InvalidInput, NotFound
 from muster.fleet.identity import validate_machine_id
@@ -100,7 +101,7 @@ def prepare(options: Options) -> LocalFleet:
         write_private(_env_file(data_dir, name), envfile.render(shared | variables))
     MachineSettings.load(env_file=_env_file(data_dir, MACHINE))
     environment = {
-        **clean_environment(ServerSettings, MachineSettings, WorkerSettings),
+        **clean_environment(ClientSettings, ServerSettings, MachineSettings, WorkerSettings),
         **marker(data_dir),
     }
     caretaker = Caretaker(

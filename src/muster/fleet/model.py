@@ -46,7 +46,7 @@ class Program(_Record):
 
 
 class Machine(_Record):
-    """A machine as it reports itself. ``desired`` and the programs tell plan from fact.
+    """A machine as it reports itself. ``gpus`` and the programs tell plan from fact.
 
     ``incarnation`` is new with every start; ``seen_at`` is the last heartbeat by Redis's clock.
     """

@@ -11,6 +11,7 @@ from importlib.metadata import version
 import structlog
 from redis.exceptions import RedisError
 
+from muster.client.target import ClientSettings
 from muster.errors import Conflict, NotFound
 from muster.fleet.model import Machine, MachineState, Program
 from muster.fleet.registry import HEARTBEAT_S, Registry
@@ -51,7 +52,7 @@ async def run(settings: MachineSettings) -> None:
 
 
 def _caretaker(planned: Plan, settings: MachineSettings) -> Caretaker:
-    clean = preparation.clean_environment(MachineSettings, WorkerSettings)
+    clean = preparation.clean_environment(ClientSettings, MachineSettings, WorkerSettings)
     environment = {**clean, **planned.marker}
     return Caretaker(
         planned.directory / "supervisor",

@@ -72,12 +72,16 @@ class Caretaker:
 
     async def run(self) -> None:
         """Look after the programs until cancelled."""
+        gone = False
         while True:
             try:
+                if gone:
+                    await self._revive()
+                gone = False
                 await self._look()
                 await self._heal()
             except SupervisorGone:
-                await self._revive()
+                gone = True
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def drain(self) -> None:

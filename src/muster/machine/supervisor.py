@@ -127,15 +127,13 @@ class Supervisor:
 
     async def stop(self, *names: str) -> None:
         """Stop programs, all at once, and wait until they have ended."""
-        for name in names:
-            await self._ask("stopProcess", name, unless=NOT_RUNNING)
-        while not await self._are_over(names):  # noqa: ASYNC110  (supervisord tells nobody)
+        while True:
+            # Again and again: one that had just died when it was asked is started anew.
+            for name in names:
+                await self._ask("stopProcess", name, unless=NOT_RUNNING)
+            if await self._are_over(names):
+                return
             await asyncio.sleep(0.1)
-
-    async def restart(self, name: str) -> None:
-        """Stop one program and start it again."""
-        await self.stop(name)
-        await self.start(name)
 
     async def close(self) -> None:
         """Stop everything, the supervisord too. Nothing that it started runs afterwards."""

@@ -58,6 +58,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
         fleet.router,
         queue.viewing,
         queue.operating,
+        jobs.operating,
         health.router,
     ):
         app.include_router(router)
@@ -77,16 +78,16 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         wait_replicas=settings.wait_replicas,
     )
     app.state.registry = Registry(redis, settings.queue)
-    beside = [
-        asyncio.create_task(_keep_up("recovery", Recovery(app.state.queue).run)),
-        asyncio.create_task(_keep_up("expiry", app.state.registry.expire)),
-    ]
+    beside: list[asyncio.Task[None]] = []
     try:
         await app.state.queue.open()
+        beside += [
+            asyncio.create_task(_keep_up("recovery", Recovery(app.state.queue).run)),
+            asyncio.create_task(_keep_up("expiry", app.state.registry.expire)),
+        ]
         yield
     finally:
-        for task in beside:
-            await end(task)
+        await end(*beside)
         await redis.aclose()
 
 

@@ -107,7 +107,7 @@ class Attempt:
         try:
             self._leases.check_result(body)
         except InvalidInput as error:
-            told = JobError(kind="result_too_large", message=str(error))
+            told = JobError(kind="result_refused", message=str(error))
             return Failed(self.lease, told, retryable=False)
         return Completed(self.lease, body)
 

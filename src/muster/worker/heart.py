@@ -49,12 +49,12 @@ class Heart:
         beats = 0
         while True:
             try:
+                await self._extend()
                 if registered:
                     await self.registry.report_worker(self.record())
                 else:
                     await self.registry.register_worker(self.record())
                     registered = True
-                await self._extend()
                 if beats % SIGNATURE_EVERY == 0:
                     await self.worker.leases.register()
                 beats += 1

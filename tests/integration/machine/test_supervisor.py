@@ -67,18 +67,6 @@ async def test_brings_back_a_program_that_was_killed(tmp_path: Path) -> None:
         assert after["b"].pid == before["b"].pid
 
 
-async def test_restarts_one_program_alone(tmp_path: Path) -> None:
-    async with supervisor(tmp_path, program("a"), program("b")) as running:
-        await running.start("a", "b")
-        before = await eventually(running.status, "both run", until=is_("RUNNING", "a", "b"))
-
-        await running.restart("a")
-
-        after = await eventually(running.status, "a runs again", until=is_("RUNNING", "a"))
-        assert after["a"].pid != before["a"].pid
-        assert after["b"].pid == before["b"].pid
-
-
 async def test_tells_what_a_program_said_before_it_was_given_up(tmp_path: Path) -> None:
     async with supervisor(tmp_path, program("a", FAILING, start_seconds=1)) as running:
         assert running.last_line("a") == ""

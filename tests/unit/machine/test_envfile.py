@@ -44,7 +44,7 @@ def test_settings_read_a_password_whatever_its_characters(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("REDIS_URL", raising=False)
-    url = "redis://:pa$${HOME}'\"\\#@redis:6379/0"
+    url = "redis://:pa$${HOME}'\"\\%23@redis:6379/0"
 
     write_private(tmp_path / ".env", envfile.render({"REDIS_URL": url}))
 

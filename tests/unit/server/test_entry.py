@@ -27,8 +27,8 @@ NEEDS = {
     ("GET", "/v1/queue"): Role.VIEW,
     ("POST", "/v1/jobs"): Role.SUBMIT,
     ("POST", "/v1/jobs/bulk"): Role.SUBMIT,
-    ("POST", "/v1/jobs/{job_id}/cancel"): Role.SUBMIT,
-    ("POST", "/v1/jobs/{job_id}/retry"): Role.SUBMIT,
+    ("POST", "/v1/jobs/{job_id}/cancel"): Role.OPERATE,
+    ("POST", "/v1/jobs/{job_id}/retry"): Role.OPERATE,
     ("POST", "/v1/queue/pause"): Role.OPERATE,
     ("POST", "/v1/queue/resume"): Role.OPERATE,
 }

@@ -77,7 +77,7 @@ async def test_a_result_that_is_too_large_fails_the_job_for_good(
     job = await becomes(queue, await submit(queue, max_failed=3), JobState.FAILED)
 
     assert len(connector.started) == 1
-    assert job.attempts[0].error.kind == "result_too_large"
+    assert job.attempts[0].error.kind == "result_refused"
     assert "1002 bytes" in job.attempts[0].error.message
 
 

@@ -26,11 +26,17 @@ submitting = APIRouter(
     route_class=guarded(Role.SUBMIT),
     dependencies=[Security(bearer)],
 )
+operating = APIRouter(
+    prefix="/v1/jobs",
+    tags=["jobs"],
+    route_class=guarded(Role.OPERATE),
+    dependencies=[Security(bearer)],
+)
 
 JobId = Annotated[str, Path(min_length=1, max_length=128, examples=["5f0c2b7e9a1d4c38"])]
 EXAMPLE = {
     "service": "simulation",
-    "payload": {"seconds": 2},
+    "payload": {"duration_s": 2},
     "priority": 80,
     "idempotency_key": "order-4711",
 }
@@ -98,13 +104,13 @@ async def explanation(job_id: JobId, queue: QueueDep, registry: RegistryDep) -> 
     return await explain.explain(queue, job_id, await registry.live_workers())
 
 
-@submitting.post("/{job_id}/cancel", responses=documented(404, 409))
+@operating.post("/{job_id}/cancel", responses=documented(404, 409))
 async def cancel(job_id: JobId, queue: QueueDep) -> Job:
     """Cancel a job that is not over; a running one is interrupted."""
     return await queue.cancel(job_id)
 
 
-@submitting.post("/{job_id}/retry", responses=documented(404, 409))
+@operating.post("/{job_id}/retry", responses=documented(404, 409))
 async def retry(job_id: JobId, queue: QueueDep) -> Job:
     """Give a failed or cancelled job its attempts anew."""
     return await queue.retry(job_id)

@@ -72,9 +72,20 @@ class Frames:
             except ConnectionClosed:
                 self._socket = None
                 break
-            frame = json.loads(message) if isinstance(message, str) else None
-            if isinstance(frame, dict) and isinstance(frame.get("data"), dict):
+            frame = _as_json(message) if isinstance(message, str) else None
+            if (
+                isinstance(frame, dict)
+                and isinstance(frame.get("type"), str)
+                and isinstance(frame.get("data"), dict)
+            ):
                 return frame
+        return None
+
+
+def _as_json(message: str) -> Any:
+    try:
+        return json.loads(message)
+    except ValueError:
         return None
 
 

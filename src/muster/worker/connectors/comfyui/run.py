@@ -53,9 +53,11 @@ async def execute(
             node_errors = await asyncio.shield(submission)
             if node_errors:
                 message = "ComfyUI dropped some outputs of the graph as invalid."
-                raise PromptRefused(message, {"node_errors": shortened(node_errors)})
+                raise PromptRefused(  # noqa: TRY301  (the prompt is stopped below)
+                    message, {"node_errors": shortened(node_errors)}
+                )
             return prompt_id, await _followed(api, frames, prompt_id, graph, report)
-        except (asyncio.CancelledError, MusterError):
+        except BaseException:  # whatever it was, the GPU is not to go on with it
             await _settle(submission)
             await stop(api, prompt_id)
             raise
