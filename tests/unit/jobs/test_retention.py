@@ -213,6 +213,19 @@ async def test_invariant_1_a_redis_without_memory_still_takes_outcomes(full: Que
         assert (await full.get(second.job_id)).state is JobState.SCHEDULED
 
 
+async def test_invariant_1_a_redis_without_memory_still_extends_leases(full: Queue) -> None:
+    async with full.redis:
+        await full.submit(a_request())
+        worker = await a_worker(full)
+        lease = await take_one(worker)
+        before = await full.redis.zscore(full.key("leases"), lease.member)
+        await full.redis.config_set("maxmemory", "1kb")
+
+        assert await worker.extend([lease]) == ["ok"]
+
+        assert await full.redis.zscore(full.key("leases"), lease.member) >= before
+
+
 async def test_a_redis_without_memory_gets_room_from_retention(
     full: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
