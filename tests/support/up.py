@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
 from muster.client import AsyncClient
 from muster.client.profile import read_profile
 from muster.machine import leftovers
@@ -19,8 +21,6 @@ from support.waiting import eventually_blocking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import psutil
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,22 @@ class Up:
     def processes(self, word: str = "") -> list[psutil.Process]:
         """Return its processes whose command line holds a word."""
         found = leftovers.find({"MUSTER_UP": str(self.data_dir)})
-        return [process for process in found if word in " ".join(process.cmdline())]
+        commands = [(process, _command_line(process)) for process in found]
+        return [process for process, line in commands if line is not None and word in line]
 
     def client(self) -> AsyncClient:
         """Return a client that finds the server as a user's would: by the profile."""
         profile = read_profile(self.config / "muster" / "profile.toml")
         assert profile
         return AsyncClient(profile.url, profile.token.get_secret_value())
+
+
+def _command_line(process: psutil.Process) -> str | None:
+    """Return how it was started; None if it ended as we looked."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return None
 
 
 @contextmanager
