@@ -34,6 +34,29 @@ class _Record(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
+class ReleaseId(_Record):
+    """Which code a worker runs: the release's name, its version, and its file's digest.
+
+    What is installed on the machine, and not from a release, has no digest.
+    """
+
+    name: str
+    version: str
+    sha256: str = ""
+
+    def __str__(self) -> str:
+        digest = f" (sha256 {self.sha256[:16]}…)" if self.sha256 else " (installed)"
+        return f"{self.name} {self.version}{digest}"
+
+
+class Download(_Record):
+    """A model under way to a machine, in bytes."""
+
+    name: str
+    done: int
+    size: int
+
+
 class Program(_Record):
     """One supervised program of a machine (a service or a worker), as its supervisor sees it."""
 
@@ -48,6 +71,8 @@ class Program(_Record):
 class Machine(_Record):
     """A machine as it reports itself. ``gpus`` and the programs tell plan from fact.
 
+    ``release`` is what its workers are to run, ``models`` those that it fetched and has,
+    ``downloads`` those that are coming.
     ``incarnation`` is new with every start; ``seen_at`` is the last heartbeat by Redis's clock.
     """
 
@@ -59,6 +84,9 @@ class Machine(_Record):
     programs: list[Program] = Field(default_factory=list)
     host: str = ""
     version: str = ""
+    release: ReleaseId | None = None
+    models: list[str] = Field(default_factory=list)
+    downloads: list[Download] = Field(default_factory=list)
     started_at: datetime | None = None
     seen_at: datetime | None = None
 
@@ -75,6 +103,7 @@ class Worker(_Record):
     jobs: list[str] = Field(default_factory=list)
     reason: str = ""
     version: str = ""
+    release: ReleaseId | None = None
     pid: int | None = None
     started_at: datetime | None = None
     seen_at: datetime | None = None

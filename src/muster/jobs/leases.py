@@ -66,6 +66,13 @@ class Leases:
         self.queue = queue
         self.worker_id = worker_id
         self.lease_ms = round(lease_s * 1000)
+        self.offer(capabilities)
+
+    def offer(self, capabilities: Capabilities) -> None:
+        """Offer this from now on; ``register`` it before the next exchange.
+
+        Only while the worker is not idle: it would be looked for by what it offered before.
+        """
         self._capabilities = canonical(capabilities.service, capabilities)
         self.signature = short_hash(self._capabilities)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from importlib.metadata import version
 
@@ -18,7 +19,9 @@ from muster.fleet.registry import HEARTBEAT_S, Registry
 from muster.jobs.connection import check, connect
 from muster.machine import gpus, leftovers, preparation
 from muster.machine.caretaker import Caretaker
+from muster.machine.code import prepared
 from muster.machine.inspection import differences
+from muster.machine.models import ModelKeeper, model_keeper
 from muster.machine.plan import Plan, plan
 from muster.machine.settings import MAX_GPUS, MachineSettings
 from muster.tasks import end, stop_signals
@@ -37,18 +40,27 @@ async def run(settings: MachineSettings) -> None:
     id is alive, here or elsewhere, ``RedisUnavailable`` if Redis is not there at the start. Later
     it may be away: the programs run on meanwhile.
     """
-    planned = plan(settings, gpus.detect(), incarnation=secrets.token_hex(8))
-    with leftovers.sole_run(planned.directory / "lock", f"Machine {planned.machine_id}"):
+    found, incarnation = gpus.detect(), secrets.token_hex(8)
+    planned = plan(settings, found, incarnation=incarnation)
+    async with AsyncExitStack() as stack:
+        lock = planned.directory / "lock"
+        stack.enter_context(leftovers.sole_run(lock, f"Machine {planned.machine_id}"))
         await asyncio.to_thread(leftovers.end, planned.marker)
         preparation.check_ports(planned)
+        code = await stack.enter_async_context(prepared(settings))
+        planned = plan(settings, found, incarnation=incarnation, code=code)
         preparation.write_files(planned)
-        redis = connect(settings)
-        try:
-            await check(redis, settings)
-            registry = Registry(redis, settings.queue)
-            await Agent(planned, registry, _caretaker(planned, settings)).run()
-        finally:
-            await redis.aclose()
+        redis = await stack.enter_async_context(connect(settings))
+        await check(redis, settings)
+        keeper = await stack.enter_async_context(model_keeper(settings, redis))
+        agent = Agent(
+            planned,
+            Registry(redis, settings.queue),
+            _caretaker(planned, settings),
+            keeper,
+            complaint=code.complaint,
+        )
+        await agent.run()
 
 
 def _caretaker(planned: Plan, settings: MachineSettings) -> Caretaker:
@@ -66,8 +78,18 @@ def _caretaker(planned: Plan, settings: MachineSettings) -> Caretaker:
 class Agent:
     """The machine's voice in the fleet: it registers, reports and leaves."""
 
-    def __init__(self, planned: Plan, registry: Registry, caretaker: Caretaker) -> None:
+    def __init__(
+        self,
+        planned: Plan,
+        registry: Registry,
+        caretaker: Caretaker,
+        keeper: ModelKeeper | None = None,
+        *,
+        complaint: str = "",
+    ) -> None:
         self._plan = planned
+        self._keeper = keeper
+        self._complaints = [complaint] if complaint else []
         self._registry = registry
         self._caretaker = caretaker
         self._state = MachineState.STARTING
@@ -90,6 +112,8 @@ class Agent:
         care = asyncio.create_task(self._caretaker.run())
         report = asyncio.create_task(self._report_forever())
         tasks = {stop, care, report}
+        if self._keeper:
+            tasks.add(asyncio.create_task(self._keeper.run()))
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done - {stop}:
@@ -149,6 +173,10 @@ class Agent:
             page.workers,
             self._caretaker.last_line,
         )
+        if self._keeper:
+            self._keeper.workers = page.workers
+            reasons += self._keeper.troubles
+        reasons += self._complaints
         state = self._judge(reasons)
         if (state, reasons) != (self._state, self._reasons):
             _log.info("machine_state", state=state.value, reasons=reasons)
@@ -183,6 +211,9 @@ class Agent:
             ],
             host=socket.gethostname(),
             version=version("muster-fleet"),
+            release=self._plan.release,
+            models=self._keeper.present if self._keeper else [],
+            downloads=self._keeper.downloads if self._keeper else [],
             started_at=self._started_at,
         )
 

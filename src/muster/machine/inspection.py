@@ -66,6 +66,9 @@ def _worker_differences(plan: Plan, workers: list[Worker], stumbling: set[str]) 
         elif worker.state in _NOT_AT_WORK:
             because = f": {worker.reason}" if worker.reason else ""
             yield f"{planned.name} is {worker.state}{because}"
+        elif worker.release != plan.release:
+            runs = worker.release or f"a Muster {worker.version} that does not know its release"
+            yield f"{planned.name} runs {runs}, not {plan.release}"
     for worker in registered.values():
         if worker.state is not WorkerState.OFFLINE:
             yield f"{worker.worker_id} is {worker.state}, but not planned"

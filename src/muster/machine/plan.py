@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from muster.errors import InvalidInput
 from muster.fleet.identity import worker_id
 from muster.machine import command
+from muster.machine.code import installed
 from muster.machine.settings import IN_PROCESS_CONNECTORS, MAX_GPUS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from muster.fleet.model import ReleaseId
+    from muster.machine.code import Code
     from muster.machine.gpus import Gpu
     from muster.machine.settings import MachineSettings
 
@@ -61,6 +63,7 @@ class Plan:
     gpus: int
     directory: Path
     marker: Mapping[str, str]
+    release: ReleaseId
     services: tuple[Service, ...]
     workers: tuple[WorkerProcess, ...]
 
@@ -70,13 +73,22 @@ class Plan:
         return (*self.services, *self.workers)
 
 
-def plan(settings: MachineSettings, gpus: Sequence[Gpu] = (), *, incarnation: str) -> Plan:
+def plan(
+    settings: MachineSettings,
+    gpus: Sequence[Gpu] = (),
+    *,
+    incarnation: str,
+    code: Code | None = None,
+) -> Plan:
     """Work out what runs on the machine, from its settings and the GPUs that were found.
+
+    ``code`` is what the workers run, without it what is installed here.
 
     Raises ``InvalidInput`` if the number of GPUs is neither given nor found, or more than found.
     """
     count = _gpu_count(settings.num_gpus, found=len(gpus))
-    directory = settings.data_dir / "machines" / settings.machine_id
+    directory = _directory(settings)
+    code = code or installed()
     marker = {"MUSTER_MACHINE": settings.machine_id, "MUSTER_MACHINE_DIR": str(directory)}
     shared = {**marker, "MACHINE_INCARNATION": incarnation}
     has_services = (
@@ -88,12 +100,13 @@ def plan(settings: MachineSettings, gpus: Sequence[Gpu] = (), *, incarnation: st
         gpus=count,
         directory=directory,
         marker=marker,
+        release=code.release,
         services=tuple(
-            _service(settings, gpu, directory, {**shared, **_bound_to(gpu)})
+            _service(settings, gpu, {**shared, **_bound_to(gpu)})
             for gpu in (range(count) if has_services else ())
         ),
         workers=tuple(
-            _worker(settings, gpu, directory, {**shared, **_bound_to(gpu)}, gpus)
+            _worker(settings, gpu, {**shared, **code.env, **_bound_to(gpu)}, gpus, code.command)
             for gpu in range(count)
         ),
     )
@@ -128,16 +141,18 @@ def _bound_to(gpu: int) -> dict[str, str]:
     return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": str(gpu)}
 
 
+def _directory(settings: MachineSettings) -> Path:
+    return settings.data_dir / "machines" / settings.machine_id
+
+
 def _port(settings: MachineSettings, gpu: int) -> int:
     return settings.base_port + gpu
 
 
-def _service(
-    settings: MachineSettings, gpu: int, directory: Path, env: Mapping[str, str]
-) -> Service:
+def _service(settings: MachineSettings, gpu: int, env: Mapping[str, str]) -> Service:
     name = f"{settings.connector}-gpu{gpu}"
     # ComfyUI servers that share a folder hand out the same file names.
-    home = directory / "services" / name
+    home = _directory(settings) / "services" / name
     folders = {f"{folder}_dir": home / folder for folder in ("output", "temp", "input", "user")}
     port = _port(settings, gpu)
     template = settings.service_command or ()
@@ -155,18 +170,18 @@ def _service(
 def _worker(
     settings: MachineSettings,
     gpu: int,
-    directory: Path,
     env: Mapping[str, str],
     gpus: Sequence[Gpu],
+    command_line: tuple[str, ...],
 ) -> WorkerProcess:
     name = f"worker-gpu{gpu}"
-    home = directory / "workers" / name
+    home = _directory(settings) / "workers" / name
     env_file = home / ".env"
     return WorkerProcess(
         name=name,
         gpu=gpu,
         worker_id=worker_id(settings.machine_id, gpu),
-        argv=(sys.executable, "-m", "muster.cli", "worker", "--env-file", str(env_file)),
+        argv=(*command_line, "worker", "--env-file", str(env_file)),
         directory=home,
         env_file=env_file,
         dotenv=_dotenv(settings, gpu, env["MACHINE_INCARNATION"], gpus),
@@ -194,5 +209,6 @@ def _dotenv(
         "CONNECTOR": settings.connector,
         "SERVICE_URL": f"http://127.0.0.1:{_port(settings, gpu)}",
         "ARTIFACTS_URL": artifacts,
+        "MUSTER_STORE_DIR": str(settings.store_dir),
         **{name: value for name, value in passed_on.items() if value is not None},
     }

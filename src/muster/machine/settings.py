@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003  (pydantic needs it at run time)
 from typing import Annotated, Any, Self
 
-from platformdirs import user_data_path
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import NoDecode
 
+from muster.downloads.settings import DownloadSettings
 from muster.errors import InvalidInput
 from muster.fleet.identity import validate_machine_id
 from muster.machine import command
@@ -33,7 +32,7 @@ def _container_name(earlier: dict[str, Any]) -> str:
     return validate_machine_id(name, "CONTAINER_NAME")
 
 
-class MachineSettings(RedisSettings):
+class MachineSettings(RedisSettings, DownloadSettings):
     """One machine: its name, how many GPUs, which service, and where its files go."""
 
     container_name: str | None = Field(
@@ -73,11 +72,6 @@ class MachineSettings(RedisSettings):
         ge=1024,
         le=MAX_PORT - MAX_GPUS + 1,
         description="Use the first service's port, 1024 to 65528; the others follow it.",
-    )
-    data_dir: Path = Field(
-        alias="MUSTER_DATA_DIR",
-        default_factory=lambda: user_data_path("muster"),
-        description="Use an absolute path to a folder that this machine may write to.",
     )
     artifacts_url: str | None = Field(
         alias="ARTIFACTS_URL",
@@ -137,13 +131,6 @@ class MachineSettings(RedisSettings):
     @classmethod
     def _parse_command(cls, value: object) -> object:
         return command.parse(value) if isinstance(value, str) else value
-
-    @field_validator("data_dir")
-    @classmethod
-    def _absolute(cls, value: Path) -> Path:
-        if not value.is_absolute():
-            raise ValueError("the path is not absolute")
-        return value
 
     @model_validator(mode="after")
     def _comfyui_has_a_command(self) -> Self:

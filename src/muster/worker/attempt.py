@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 from redis.exceptions import RedisError
 
+from muster.downloads.models import ModelGone
 from muster.errors import InvalidInput
 from muster.jobs.model import (
     Completed,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from muster.jobs.leases import Leases
     from muster.jobs.model import JobRequest, Lease
     from muster.worker.connectors.base import Connector
+    from muster.worker.models import WorkerModels
 
 PROGRESS_EVERY_S = 0.2
 PROGRESS_PATIENCE_S = 1.0
@@ -45,7 +47,9 @@ class Attempt:
 
     _task: asyncio.Task[Outcome | None]
 
-    def __init__(self, lease: Lease, leases: Leases, artifacts: ArtifactStore) -> None:
+    def __init__(
+        self, lease: Lease, leases: Leases, artifacts: ArtifactStore, models: WorkerModels
+    ) -> None:
         self.lease = lease
         self.job_id = lease.job_id
         self.attempt = lease.attempt
@@ -53,6 +57,7 @@ class Attempt:
         self.revoked = False
         self._stopped = False
         self._leases = leases
+        self._models = models
         self._told_at = float("-inf")
 
     @cached_property
@@ -100,7 +105,8 @@ class Attempt:
         try:
             async with limit:
                 limit.reschedule(asyncio.get_running_loop().time() + self.request.timeout_s)
-                result = await connector.run(self)
+                with self._models.using(self.request.requirements.models):
+                    result = await connector.run(self)
             body = json.dumps(result, separators=(",", ":"), allow_nan=False).encode()
         except (asyncio.CancelledError, Exception) as error:  # noqa: BLE001  (a connector's bug fails its job, not the worker)
             return self._ended_by(error, timed_out=limit.expired())
@@ -117,8 +123,8 @@ class Attempt:
         # Whatever a connector raises when it is stopped, its job did not fail.
         if self._stopped:
             return Released(self.lease)
-        if isinstance(error, ServiceNotReady):
-            log.warning("service_not_ready", job=self.job_id, reason=str(error))
+        if isinstance(error, ServiceNotReady | ModelGone):
+            log.warning("job_handed_back", job=self.job_id, reason=str(error))
             return Released(self.lease)
         if isinstance(error, JobFailed):
             return Failed(self.lease, _storable_error(error.error), error.retryable, error.lost)

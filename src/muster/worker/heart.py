@@ -15,6 +15,7 @@ from muster.errors import Conflict
 from muster.fleet import model
 from muster.fleet.model import WorkerState
 from muster.fleet.registry import HEARTBEAT_S
+from muster.fleet.running import running_release
 from muster.jobs.model import LeaseState
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Heart:
         self._parent = os.getppid()
         self._settings = settings
         self._started_at = datetime.now(UTC)
+        self._release = running_release()
 
     def hurry(self) -> None:
         """Tell the fleet soon."""
@@ -48,6 +50,7 @@ class Heart:
         registered = False
         beats = 0
         while True:
+            self.worker.look_at_models()
             try:
                 await self._extend()
                 if registered:
@@ -84,10 +87,11 @@ class Heart:
             incarnation=settings.incarnation,
             gpu=settings.worker_index,
             state=self._state(),
-            capabilities=settings.capabilities(self.worker.connector.service),
+            capabilities=self.worker.capabilities,
             jobs=sorted(attempt.job_id for attempt in self.worker.running),
             reason=self.worker.not_ready,
             version=version("muster-fleet"),
+            release=self._release,
             pid=os.getpid(),
             started_at=self._started_at,
         )

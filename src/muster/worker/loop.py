@@ -21,11 +21,12 @@ from muster.tasks import end
 from muster.worker.attempt import Attempt, storable
 from muster.worker.connectors.base import ServiceNotReady, find
 from muster.worker.heart import Heart
+from muster.worker.models import WorkerModels
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from muster.jobs.model import Lease, Outcome
+    from muster.jobs.model import Capabilities, Lease, Outcome
     from muster.worker.connectors.base import Connector
     from muster.worker.settings import WorkerSettings
 
@@ -62,6 +63,10 @@ class Worker:
         self.leases = leases
         self.artifacts = artifacts
         self.concurrency = settings.concurrency
+        self._settings = settings
+        self._models = WorkerModels(settings.store_dir, settings.models)
+        self._fetched: frozenset[str] = frozenset()
+        self._offer_changed = False
         self.running: set[Attempt] = set()
         self.draining = False
         self.not_ready = "starting"
@@ -111,6 +116,17 @@ class Worker:
             attempt.stop()
         self._something_new()
 
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it offers to jobs now."""
+        return self._settings.capabilities(self.connector.service, self._fetched)
+
+    def look_at_models(self) -> None:
+        """See whether models came or went; if so, what is offered changes before the next turn."""
+        if self._models.fetched() != self._fetched:
+            self._offer_changed = True
+            self._something_new()
+
     async def _work(self) -> None:
         # Whatever this worker's id still holds died with its last incarnation.
         await self._insist(lambda: self.leases.reclaim(lost=True))
@@ -123,6 +139,8 @@ class Worker:
 
     async def _turn(self) -> bool:
         """Exchange outcomes for jobs, once; return whether there was anything to exchange."""
+        if self._offer_changed and not self._waiter:
+            await self._change_offer()
         room = self.concurrency - len(self.running)
         want = 0 if self.draining or self.not_ready else room
         outcomes = list(self._outcomes)
@@ -150,11 +168,22 @@ class Worker:
             self._waiter = self._helpers.create_task(self._wait_for_wake())
         return True
 
+    async def _change_offer(self) -> None:
+        """Stop to wait with what was offered, pass on a wake-up for it, and offer what is now."""
+        woken, self._woken = self._woken, ""
+        if self._idle or woken:
+            was_idle, self._idle = self._idle, False
+            await self._insist(lambda: self.leases.exchange(woken=woken, was_idle=was_idle))
+        self._offer_changed = False
+        self._fetched = self._models.fetched()
+        self.leases.offer(self.capabilities)
+        await self._insist(self.leases.register)
+
     def _start(self, lease: Lease) -> None:
         if self.draining:
             self._outcomes.append(Released(lease))
             return
-        attempt = Attempt(lease, self.leases, self.artifacts)
+        attempt = Attempt(lease, self.leases, self.artifacts, self._models)
         self.running.add(attempt)
         task = attempt.start(self.connector)
         task.add_done_callback(lambda done: self._ended(attempt, done))
@@ -169,6 +198,7 @@ class Worker:
         self._something_new()
 
     def _doubt_service(self, outcome: Outcome) -> None:
+        self.look_at_models()
         if isinstance(outcome, Failed) and outcome.retryable:
             self._probe_service("its last job failed")
         elif isinstance(outcome, Released):

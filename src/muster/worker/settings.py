@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path  # noqa: TC003  (pydantic needs it at run time)
 from typing import Annotated
 
 from pydantic import Field, field_validator
@@ -57,6 +58,11 @@ class WorkerSettings(RedisSettings):
     vram_mib: int = Field(
         alias="WORKER_VRAM_MIB", default=0, ge=0, description="Use the GPU's memory in MiB."
     )
+    store_dir: Path | None = Field(
+        alias="MUSTER_STORE_DIR",
+        default=None,
+        description="Use the absolute path of the folder where the machine keeps models.",
+    )
     artifacts_url: str = Field(
         alias="ARTIFACTS_URL",
         description="Use a folder (file:///var/lib/muster/artifacts) or object storage (s3://…).",
@@ -97,8 +103,11 @@ class WorkerSettings(RedisSettings):
         """The worker's id, from its machine and its index."""
         return worker_id(self.machine_id, self.worker_index)
 
-    def capabilities(self, service: str) -> Capabilities:
-        """Return what this worker offers to jobs."""
+    def capabilities(self, service: str, models: frozenset[str] = frozenset()) -> Capabilities:
+        """Return what this worker offers to jobs: with ``models``, beside those it always has."""
         return Capabilities(
-            service=service, models=self.models, vram_mib=self.vram_mib, labels=self.labels
+            service=service,
+            models=self.models | models,
+            vram_mib=self.vram_mib,
+            labels=self.labels,
         )

@@ -19,6 +19,8 @@
 --   wake:SIGNATURE   list    one per wake-up, `class worker until [by]`: for a job of which class, for
 --                            which idle worker, who passed it on; idle workers block on it
 --   events           stream  history of jobs
+--   demand           string  which models are waited for, JSON; good for a second
+--   fetches:MODEL    zset    machine -> until when it has a place among those that fetch the model, ms
 --   telemetry        stream  progress and other news that may be dropped
 local root = KEYS[1]
 local EVENTS_KEPT = 100000

@@ -1,0 +1,1 @@
+"""Worker packages and models: fetched once, verified, kept, never stale."""

@@ -1,0 +1,103 @@
+"""Which code a machine's workers run: the release that was asked for, or the installed one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping  # noqa: TC003  (a dataclass shows it)
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import structlog
+
+from muster.downloads import packages
+from muster.downloads.errors import ContentMismatch, DownloadFailed, NoSpace, UnsafeArchive
+from muster.downloads.fetching import open_fetcher
+from muster.downloads.meter import meter
+from muster.downloads.packages import Package, PackageBroken, Packages
+from muster.downloads.store import Store
+from muster.errors import NotFound
+from muster.fleet.model import ReleaseId
+from muster.fleet.running import installed_release
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from muster.downloads.releases import Release
+    from muster.machine.settings import MachineSettings
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """How workers are started, and which release that is.
+
+    ``complaint`` says why it is not the release that was asked for; empty if it is.
+    """
+
+    release: ReleaseId
+    command: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    complaint: str = ""
+
+
+def installed() -> Code:
+    """Return the code that is installed here."""
+    return Code(installed_release(), (sys.executable, "-m", "muster.cli"))
+
+
+@asynccontextmanager
+async def prepared(settings: MachineSettings) -> AsyncIterator[Code]:
+    """Give the code that the settings ask for: verified, unpacked, and kept while it is used.
+
+    Raises what ``Packages.hold`` raises when it cannot be had, unless the settings allow the
+    release that ran last in its place.
+    """
+    release = settings.worker_release
+    if release is None:
+        yield installed()
+        return
+    async with AsyncExitStack() as stack:
+        fetcher = await stack.enter_async_context(open_fetcher(settings))
+        held = Packages(Store(settings.store_dir), fetcher)
+        tell = stack.enter_context(meter(f"release {release}"))
+        complaint = ""
+        try:
+            package = await stack.enter_async_context(
+                held.hold(release, settings.worker_release_sha256, tell)
+            )
+        except (
+            DownloadFailed,
+            ContentMismatch,
+            UnsafeArchive,
+            PackageBroken,
+            NoSpace,
+        ) as error:
+            if not settings.worker_release_fallback:
+                raise
+            package = await _older(stack, held, release, error)
+            complaint = (
+                f"release {release} cannot be had, so that its workers run {package.release}: "
+                f"{error}"
+            )
+            _log.error("older_release", complaint=complaint)
+        yield _code(package, complaint)
+
+
+async def _older(
+    stack: AsyncExitStack, held: Packages, release: Release, error: Exception
+) -> Package:
+    try:
+        return await stack.enter_async_context(held.hold_older(release))
+    except NotFound:
+        raise error from None
+
+
+def _code(package: Package, complaint: str) -> Code:
+    return Code(
+        ReleaseId(name=package.release.repository, version=package.version, sha256=package.sha256),
+        packages.command(),
+        packages.environment(package.code),
+        complaint,
+    )
