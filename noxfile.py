@@ -5,7 +5,11 @@ Arguments after ``--`` reach pytest: ``nox -s unit -- -k lease -n0``.
 
 from __future__ import annotations
 
+import hashlib
 import os
+import platform
+import shutil
+import sys
 from pathlib import Path
 
 import nox
@@ -18,10 +22,18 @@ PYPROJECT = nox.project.load_toml("pyproject.toml")
 # One more than cores, since tests also wait; the long ones are not to run last.
 SIDE_BY_SIDE = (f"-n{(os.cpu_count() or 1) + 1}", "--dist=worksteal")
 LOCKED = {
-    "test": ["pyproject.toml", "--extra=embedded", "--group=test"],
-    "lint": ["--group=lint"],
-    "types": ["pyproject.toml", "--extra=embedded", "--group=types", "--group=test"],
-    "bench": ["pyproject.toml", "--extra=embedded", "--group=bench"],
+    "test": ["pyproject.toml", "--extra=embedded", "--group=test", "--group=build"],
+    "lint": ["--group=lint", "--group=build"],
+    "types": [
+        "pyproject.toml",
+        "--extra=embedded",
+        "--group=types",
+        "--group=test",
+        "--group=build",
+    ],
+    "package": ["pyproject.toml"],
+    "build-package": ["--group=package", "--group=build"],
+    "bench": ["pyproject.toml", "--extra=embedded", "--group=bench", "--group=build"],
 }
 
 
@@ -79,12 +91,46 @@ def benchmarks(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def package(session: nox.Session) -> None:
+    """Build the worker package for this Python and processor, and its checksum, into ``dist/``."""
+    session.install("--require-hashes", "-r", "requirements/build-package.txt")
+    code = Path(session.create_tmp(), "site-packages")
+    shutil.rmtree(code, ignore_errors=True)
+    pip = ("python", "-m", "pip", "install", "--quiet", "--no-compile", "--target", str(code))
+    session.run(*pip, "--require-hashes", "-r", "requirements/package.txt")
+    shutil.rmtree(code / "bin", ignore_errors=True)  # scripts that name the Python here
+    session.run(*pip, "--no-deps", "--no-build-isolation", *(session.posargs or ["."]))
+    shutil.rmtree(code / "bin", ignore_errors=True)
+    for note in code.glob("*.dist-info/direct_url.json"):  # where it was built is nobody's business
+        note.unlink()
+    # Compiled here, for good: workers start at once, and no file changes where it is unpacked.
+    session.run(
+        "python", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash",
+        "-s", str(code), str(code),
+    )  # fmt: skip
+    tag = session.run(
+        "python", "-c", "import sys; print(sys.implementation.cache_tag)", silent=True
+    )
+    python = str(tag).strip().replace("cpython-", "cp")
+    target = Path("dist", f"muster-worker-{python}-{sys.platform}-{platform.machine()}.pyz")
+    target.parent.mkdir(exist_ok=True)
+    session.run(
+        "shiv", "--site-packages", str(code), "--entry-point", "muster.cli:main",
+        "--reproducible", "--output-file", str(target),
+    )  # fmt: skip
+    digest = hashlib.sha256(target.read_bytes()).hexdigest()
+    target.with_name(f"{target.name}.sha256").write_text(f"{digest}  {target.name}\n")
+    session.run("python", str(target), "--version")
+    session.log(f"{target}: {target.stat().st_size:,} bytes, sha256 {digest}")
+
+
+@nox.session(default=False)
 def lock(session: nox.Session) -> None:
     """Write ``requirements/``; ``nox -s lock -- --upgrade`` takes newer versions."""
     session.install("uv")
     for name, selection in LOCKED.items():
         session.run(
-            "uv", "pip", "compile", *selection, "--group=build", "--universal",
+            "uv", "pip", "compile", *selection, "--universal",
             "--generate-hashes", "--no-header", "--no-annotate", "--quiet",
             f"--output-file=requirements/{name}.txt", *session.posargs,
         )  # fmt: skip

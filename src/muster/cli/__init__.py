@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from muster.cli import fleet, jobs, queue, run, submission, tokens
+from muster.cli import fleet, jobs, queue, run, store, submission, tokens
 from muster.errors import InvalidInput, MusterError, RedisUnavailable
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ submission.register(app)
 jobs.register(app)
 queue.register(app)
 fleet.register(app)
+store.register(app)
 tokens.register(app)
 
 

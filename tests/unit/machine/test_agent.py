@@ -110,6 +110,7 @@ async def _register_workers(planned: Plan, registry: Registry) -> None:
                 gpu=worker.gpu,
                 state=WorkerState.IDLE,
                 capabilities=Capabilities(service="simulation"),
+                release=planned.release,
             )
         )
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from muster.fleet.model import Worker, WorkerState
+from muster.fleet.model import ReleaseId, Worker, WorkerState
 from muster.jobs.model import Capabilities
 from muster.machine.inspection import differences
 from muster.machine.plan import Plan, plan
@@ -45,6 +45,7 @@ def workers(planned: Plan) -> dict[str, Worker]:
             gpu=worker.gpu,
             state=WorkerState.IDLE,
             capabilities=Capabilities(service="comfyui"),
+            release=planned.release,
         )
         for worker in planned.workers
     }
@@ -162,3 +163,25 @@ def test_workers_that_went_offline_are_no_matter(
     workers["box-worker-5"] = workers["box-worker-0"].model_copy(update=gone)
 
     assert seen(planned, programs, workers) == []
+
+
+def test_names_a_worker_that_runs_another_release(
+    planned: Plan, programs: dict[str, Status], workers: dict[str, Worker]
+) -> None:
+    old = ReleaseId(name="acme/muster", version="v1.0.0", sha256="ab" * 32)
+    workers["box-worker-1"] = workers["box-worker-1"].model_copy(update={"release": old})
+
+    assert seen(planned, programs, workers) == [
+        f"worker-gpu1 runs acme/muster v1.0.0 (sha256 abababababababab…), not {planned.release}"
+    ]
+
+
+def test_names_a_worker_whose_code_is_too_old_to_know_its_release(
+    planned: Plan, programs: dict[str, Status], workers: dict[str, Worker]
+) -> None:
+    silent = {"release": None, "version": "0.0.9"}
+    workers["box-worker-0"] = workers["box-worker-0"].model_copy(update=silent)
+
+    assert seen(planned, programs, workers) == [
+        f"worker-gpu0 runs a Muster 0.0.9 that does not know its release, not {planned.release}"
+    ]
