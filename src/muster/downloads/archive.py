@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import stat
 import zlib
+from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile
 
 from muster.downloads.errors import ContentMismatch, UnsafeArchive
 
@@ -20,20 +22,30 @@ MOST_FILES = 50_000
 MOST_BYTES = 4 * 1024**3
 _ENCRYPTED = 0x1
 _BLOCK_BYTES = 1024 * 1024
+_DAMAGE = (BadZipFile, EOFError, NotImplementedError, UnicodeDecodeError, zlib.error)
 
 
 def unpack(archive: Path, under: str, target: Path) -> None:
     """Unpack an archive's files below the folder ``under`` into the new folder ``target``.
 
     Raises ``UnsafeArchive``, before anything is written, for a path that leads elsewhere, a link, a
-    name that is there twice, or more files or bytes than any release has.
+    name that is there twice, or more files or bytes than any release has; and for a damaged file,
+    which leaves nothing behind.
     """
     with _opened(archive) as source:
         for member, path in _files(archive, source, under):
             file = target / path
             file.parent.mkdir(parents=True, exist_ok=True)
-            with source.open(member) as content, file.open("xb") as out:
-                shutil.copyfileobj(content, out, _BLOCK_BYTES)
+            try:
+                with (
+                    _damage_told(archive, f"{member.filename!r} is damaged"),
+                    source.open(member) as content,
+                    file.open("xb") as out,
+                ):
+                    shutil.copyfileobj(content, out, _BLOCK_BYTES)
+            except UnsafeArchive:
+                shutil.rmtree(target, ignore_errors=True)
+                raise
 
 
 def compare(archive: Path, under: str, target: Path) -> None:
@@ -58,6 +70,10 @@ def compare(archive: Path, under: str, target: Path) -> None:
 
 
 def _compare(file: Path, member: ZipInfo) -> None:
+    if not stat.S_ISREG(file.lstat().st_mode):
+        raise ContentMismatch(
+            str(file), "kind", expected="a file", found="a link or a special file"
+        )
     crc = 0
     size = 0
     with file.open("rb") as source:
@@ -75,10 +91,20 @@ def _compare(file: Path, member: ZipInfo) -> None:
 
 
 def _opened(archive: Path) -> ZipFile:
-    try:
+    with _damage_told(archive, "it is not a zip archive"):
         return ZipFile(archive)
-    except BadZipFile as error:
-        raise UnsafeArchive(str(archive), f"it is not a zip archive ({error})") from None
+
+
+@contextmanager
+def _damage_told(archive: Path, problem: str) -> Iterator[None]:
+    """Turn all that zipfile raises for bytes that are not what they say into one exception."""
+    try:
+        yield
+    except (*_DAMAGE, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # a seek to nowhere
+            raise
+        told = f"{problem} ({str(error) or type(error).__name__})"
+        raise UnsafeArchive(str(archive), told) from None
 
 
 def _files(archive: Path, source: ZipFile, under: str) -> Iterator[tuple[ZipInfo, PurePosixPath]]:
@@ -94,6 +120,10 @@ def _files(archive: Path, source: ZipFile, under: str) -> Iterator[tuple[ZipInfo
         if problem := _problem(member, seen):
             raise UnsafeArchive(str(archive), f"{member.filename!r} {problem}")
         seen.add(PurePosixPath(member.filename))
+    files = {PurePosixPath(member.filename) for member in members if not member.is_dir()}
+    for path in (*seen, PurePosixPath(under) / "any"):
+        if parent := next((parent for parent in path.parents if parent in files), None):
+            raise UnsafeArchive(str(archive), f"{str(parent)!r} is a file and a folder")
     for member in members:
         path = PurePosixPath(member.filename)
         if not member.is_dir() and path.is_relative_to(under):
@@ -104,10 +134,15 @@ def _problem(member: ZipInfo, seen: set[PurePosixPath]) -> str | None:
     name = member.orig_filename
     path = PurePosixPath(name)
     mode = member.external_attr >> 16
+    if not name:
+        return "names no file"
     if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or ":" in name:
         return "leads out of the archive's folder"
     if stat.S_IFMT(mode) not in {0, stat.S_IFREG, stat.S_IFDIR}:
         return "is a link or a special file"
     if path in seen:
         return "is there twice"
-    return "is encrypted" if member.flag_bits & _ENCRYPTED else None
+    if member.flag_bits & _ENCRYPTED:
+        return "is encrypted"
+    plain = member.compress_type in {ZIP_STORED, ZIP_DEFLATED}
+    return None if plain else "is compressed as no release is"

@@ -41,16 +41,13 @@ class Model(BaseModel):
     @model_validator(mode="after")
     def _has_a_path(self) -> Self:
         if not self.path:
-            object.__setattr__(self, "path", self.name)
+            object.__setattr__(self, "path", _inside(self.name))
         return self
 
     @field_validator("path")
     @classmethod
     def _stays_inside(cls, value: str) -> str:
-        path = PurePosixPath(value)
-        if path.is_absolute() or ".." in path.parts or "\\" in value or not value.isprintable():
-            raise ValueError("it must be relative, and stay in the models folder")
-        return str(path) if value else ""
+        return _inside(value) if value else ""
 
 
 class Catalogue(BaseModel):
@@ -71,7 +68,19 @@ class Catalogue(BaseModel):
             for value in values:
                 if values.count(value) > 1:
                     raise ValueError(f"the {what} {value!r} is there more than once")
+        paths = {PurePosixPath(model.path) for model in self.models}
+        for path in sorted(paths):
+            if parent := next((parent for parent in path.parents if parent in paths), None):
+                raise ValueError(f"the path {str(parent)!r} is a file, and the folder of {path}")
         return self
+
+
+def _inside(value: str) -> str:
+    path = PurePosixPath(value)
+    plain = path.parts and not path.is_absolute() and ".." not in path.parts
+    if not plain or "\\" in value or not value.isprintable():
+        raise ValueError(f"the path {value!r} must be relative, and stay in the models folder")
+    return str(path)
 
 
 def read_catalogue(file: Path, places: Places) -> Catalogue:

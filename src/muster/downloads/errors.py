@@ -13,6 +13,7 @@ class DownloadFailed(MusterError):
 
     def __init__(self, url: str, problem: str, remedy: str) -> None:
         self.url = url.partition("?")[0]
+        self.problem = problem
         super().__init__(f"{self.url}: {problem}. {remedy}")
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import stamina
 
 from muster.downloads.errors import ContentMismatch
-from muster.downloads.http import Http, Refused, TryLater
+from muster.downloads.http import Http, Refused, TryLater, redirected
 from muster.downloads.pauses import Pauses
 from muster.downloads.waits import Schedule
 
@@ -76,7 +76,7 @@ class Fetcher:
             with attempt:
                 async with self._http.get(url, follow=False) as response:
                     if response.has_redirect_location:
-                        return str(response.url.join(response.headers["location"]))
+                        return redirected(response)
         raise Refused(url, "it should redirect, and does not", "Check the release's host.")
 
     async def text(self, url: str, known: Text | None = None) -> Text:
@@ -110,7 +110,8 @@ class Fetcher:
         for tries in range(1, _CONTENT_TRIES + 1):
             await self._fill(url, part, content.size, on_progress)
             try:
-                check(url, content, size=part.size, sha256=part.sha256)
+                # Without a query, which may hold a signature.
+                check(url.partition("?")[0], content, size=part.size, sha256=part.sha256)
             except ContentMismatch:
                 part.restart("")
                 if tries == _CONTENT_TRIES:
@@ -140,7 +141,7 @@ class Fetcher:
                 if response.status_code == 416:
                     return self._beyond(part, response)
                 total = _begin(part, response, url)
-                size = total if total is not None else size
+                size = total if size is None else size
                 await self._receive(url, part, response, size, on_progress)
         except TryLater:
             await part.flush()
@@ -162,6 +163,8 @@ class Fetcher:
         async for chunk in response.aiter_raw():
             await part.append(chunk)
             on_progress(part.size, size)
+            if size is not None and part.size > size:
+                return  # it is another file, however much there is of it
             if part.size - at_then >= SLOW_BYTES:
                 since, at_then = time.monotonic(), part.size
             elif time.monotonic() - since > SLOW_S:

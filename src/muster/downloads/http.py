@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import random
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING
-from urllib.parse import urljoin
 
 import httpx
 
 from muster.downloads import waits
 from muster.downloads.errors import DownloadFailed
-from muster.downloads.places import Host, parse_url
+from muster.downloads.places import Host, parse_url, without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
@@ -29,6 +28,9 @@ MAX_REDIRECTS = 5
 CONNECT_S = 10.0
 SILENCE_S = 30.0
 READ_OF_ERROR_BYTES = 4096
+
+_ANSWERS_TO = {304: "if-none-match", 416: "range"}
+"""Statuses that are of use to a request with that header, and to no other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +58,13 @@ class TryLater(DownloadFailed):
         super().__init__(
             url, f"{problem}{quiet}", "Asked again until DOWNLOAD_PATIENCE_S was over."
         )
-        self.problem = problem
         self.host = Host.of(parse_url(url))
         self.wait_s = wait_s
         self.limited = limited
+
+
+class Quiet(TryLater):
+    """The host asked for quiet before, so it was not asked now."""
 
 
 class Http:
@@ -103,7 +108,7 @@ class Http:
                 if not response.has_redirect_location or not follow:
                     yield response
                     return
-                url = urljoin(url, response.headers["location"])
+                url = redirected(response)
         raise Refused(url, f"it redirects more than {MAX_REDIRECTS} times", "Check the URL.")
 
     def patience(self, seconds: float) -> Callable[[Exception], bool | float]:
@@ -121,17 +126,17 @@ class Http:
                 return False
             wait_s = self._wait(error, failures)
             failures += 1
-            if error.limited or error.wait_s is not None:
-                self._pauses.note(error.host, wait_s)
+            if not isinstance(error, Quiet) and (error.limited or error.wait_s is not None):
+                self._pauses.note(error.host, error.wait_s or wait_s)
             return time.monotonic() + wait_s <= deadline and wait_s
 
         return hook
 
     def _wait(self, error: TryLater, failures: int) -> float:
         jitter = random.random()  # noqa: S311  (spreads tries, guards nothing)
-        if error.wait_s is not None:
+        if error.wait_s:
             return error.wait_s + self._schedule.first_s * jitter
-        if error.limited:
+        if error.limited and error.wait_s is None:
             return self._schedule.after_limit(failures, jitter)
         return self._schedule.after(failures, jitter)
 
@@ -143,11 +148,13 @@ class Http:
             url = self._places.check(text)
         except ValueError as error:
             raise Refused(
-                text, f"it may not be fetched: {error}", "List the host in DOWNLOAD_HOSTS."
+                without_credentials(text),
+                f"it may not be fetched: {error}",
+                "List the host in DOWNLOAD_HOSTS.",
             ) from None
         host = Host.of(url)
         if left := self._pauses.left(host):
-            raise TryLater(text, f"{host} asked for quiet", wait_s=left)
+            raise Quiet(text, f"{host} asked for quiet", wait_s=left)
         sent = dict(headers)
         if self._token is not None and host == self._token.host:
             sent["Authorization"] = f"Bearer {self._token.secret.get_secret_value()}"
@@ -160,13 +167,16 @@ class Http:
 
     async def _judge(self, url: str, host: Host, response: httpx.Response) -> None:
         status = response.status_code
-        if response.is_success or response.has_redirect_location or status in {304, 416}:
+        if response.is_success or response.has_redirect_location:
+            return
+        if _ANSWERS_TO.get(status, "") in response.request.headers:
             return
         body = ""
-        async for chunk in response.aiter_bytes(READ_OF_ERROR_BYTES):
-            body += chunk.decode(errors="replace")
-            if len(body) >= READ_OF_ERROR_BYTES:
-                break
+        with suppress(httpx.DecodingError):
+            async for chunk in response.aiter_bytes(READ_OF_ERROR_BYTES):
+                body += chunk.decode(errors="replace")
+                if len(body) >= READ_OF_ERROR_BYTES:
+                    break
         problem = f"{host} answers {status} {response.reason_phrase}"
         if not waits.is_passing(status, response.headers, body):
             raise Refused(url, problem, _remedy(status))
@@ -176,6 +186,15 @@ class Http:
             wait_s=waits.told_wait(status, response.headers, time.time()),
             limited=waits.is_limit(status, response.headers, body),
         )
+
+
+def redirected(response: httpx.Response) -> str:
+    """Return where a redirect leads. Raises ``Refused`` if that is no URL."""
+    try:
+        return str(response.url.join(response.headers["location"]))
+    except (httpx.InvalidURL, ValueError):
+        url = str(response.url)
+        raise Refused(url, "it redirects to what is not a URL", "Check the URL.") from None
 
 
 def _remedy(status: int) -> str:

@@ -8,9 +8,10 @@ from the offer, and deleted once nobody holds it.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
@@ -103,33 +104,39 @@ class Models:
         link = self._links / model.path
         link.parent.mkdir(parents=True, exist_ok=True)
         target = os.path.relpath(self.store.path(model.sha256), link.parent)
-        fresh = link.with_name(f".{link.name}.new")
-        fresh.unlink(missing_ok=True)
+        fresh = link.with_name(f".{secrets.token_hex(8)}.new")
         fresh.symlink_to(target)
         fresh.replace(link)
-        _note(self._leaving, model.name).unlink(missing_ok=True)
         held = Held(model=model, since=time.time())
         write_json(_note(self._names, model.name), held.model_dump(mode="json"))
 
     def withdraw(self, name: str) -> None:
         """Offer a model no longer. It goes once nobody holds it: see ``clear``."""
         self._leaving.mkdir(parents=True, exist_ok=True)
+        # Two versions of one model may be on their way out, the first still in use.
+        leaving = self._leaving / f"{secrets.token_hex(8)}.json"
         try:
-            _note(self._names, name).replace(_note(self._leaving, name))
+            _note(self._names, name).replace(leaving)
         except FileNotFoundError:  # withdrawn by another machine on the same store
             return
 
     def clear(self) -> None:
         """Delete the withdrawn models that nobody holds any more."""
-        for note in self._leaving.glob("*.json"):
-            held = Held.model_validate(read_json(note))
-            model = held.model
-            if any(other.model.sha256 == model.sha256 for other in self.held()):
-                note.unlink(missing_ok=True)  # the same bytes are offered under another name
-            elif self.store.remove(model.sha256):
-                if model.path not in {other.model.path for other in self.held()}:
-                    (self._links / model.path).unlink(missing_ok=True)
+        for note, model in self._leaving_notes():
+            # The same bytes may be offered, under another name or again.
+            offered = any(other.model.sha256 == model.sha256 for other in self.held())
+            if offered or self.store.remove(model.sha256):
+                self._unlink(model)
                 note.unlink(missing_ok=True)
+
+    def _unlink(self, model: Model) -> None:
+        """Remove a model's link, unless it is another model's by now."""
+        link = self._links / model.path
+        if model.path in {other.model.path for other in self.held()}:
+            return
+        with suppress(FileNotFoundError):  # another machine on the same store did it
+            if link.is_symlink() and link.readlink().name == model.sha256:
+                link.unlink()
 
     def retain(self, catalogue: Iterable[Model]) -> None:
         """Withdraw what the catalogue lists differently, or no more: never a stale version."""
@@ -161,14 +168,12 @@ class Models:
         Those in ``keep`` stay, those that have just come too, and those in use unless
         ``even_in_use``: these are withdrawn at once, and deleted after the jobs that use them.
         """
-        missing = size + self._taken() - self._room()
-        if missing > 0:
-            missing -= sum(held.model.size for held in self._leaving_models())
-        for held in self._candidates(keep, even_in_use=even_in_use):
-            if missing <= 0:
-                break
-            self.withdraw(held.model.name)
-            missing -= held.model.size
+        going = self._candidates(keep, even_in_use=even_in_use)
+        if sum(held.model.size for held in going) >= self._missing(size):  # else all in vain
+            for held in going:
+                if self._missing(size) <= 0:
+                    break
+                self.withdraw(held.model.name)
         self.clear()
         return self.fits(size)
 
@@ -186,19 +191,29 @@ class Models:
             ranked.append((in_use, entry.used_at if entry else 0.0, held))
         return [held for *_, held in sorted(ranked, key=lambda each: each[:2])]
 
-    def _leaving_models(self) -> list[Held]:
-        return [Held.model_validate(read_json(note)) for note in self._leaving.glob("*.json")]
+    def _leaving_notes(self) -> list[tuple[Path, Model]]:
+        notes = [(note, read_json(note)) for note in self._leaving.glob("*.json")]
+        return [(note, Held.model_validate(kept).model) for note, kept in notes if kept]
+
+    def _missing(self, size: int) -> int:
+        """Return how many bytes are wanting for ``size`` more, all withdrawn models gone."""
+        return size + _bytes([each.model for each in self.held()]) - self._room()
 
     def _taken(self) -> int:
-        """Return the bytes of all models that are on the disk; the same bytes count once."""
-        there = {each.model.sha256: each.model.size for each in self.held()}
-        there |= {each.model.sha256: each.model.size for each in self._leaving_models()}
-        return sum(there.values())
+        """Return the bytes of all models that are on the disk."""
+        offered = [each.model for each in self.held()]
+        return _bytes([*offered, *(model for _, model in self._leaving_notes())])
 
     def _room(self) -> int:
         if self._budget is not None:
             return self._budget
+        self.store.folder.mkdir(parents=True, exist_ok=True)
         return max(0, shutil.disk_usage(self.store.folder).free - RESERVE_BYTES) + self._taken()
+
+
+def _bytes(models: Iterable[Model]) -> int:
+    """Return how many bytes models take; the same bytes count once."""
+    return sum({model.sha256: model.size for model in models}.values())
 
 
 def _note(folder: Path, name: str) -> Path:

@@ -8,12 +8,13 @@ and digest, and starts its workers with that folder on Python's path and nothing
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import shutil
 import sys
 import tempfile
 import time
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ from muster.downloads import archive, locks
 from muster.downloads.errors import ContentMismatch, DownloadFailed
 from muster.downloads.fetching import Content, Text
 from muster.downloads.files import read_json, write_json
+from muster.downloads.http import Refused
 from muster.downloads.releases import Release, release_of
 from muster.errors import MusterError, NotFound
 
@@ -89,8 +91,7 @@ class Packages:
         content = Content(digest)
         async with self._store.hold(release.url, content, self._fetcher, on_progress) as file:
             package = Package(release, digest, self._folder(release, digest))
-            async with locks.waited_for(self._store.folder / "locks" / f"unpack-{digest}"):
-                await self._unpacked(file, package)
+            await self._unpacked(file, package)
             self._remember(package)
             yield package
 
@@ -98,12 +99,17 @@ class Packages:
     async def hold_older(self, release: Release) -> AsyncIterator[Package]:
         """Give the package of this file that was used last; it is kept inside.
 
-        Raises ``NotFound``, and ``ContentMismatch`` if it was spoiled.
+        One that was spoiled is passed over, and said so. Raises ``NotFound`` if there is none.
         """
         for known in self._known(release):
             content = Content(known.sha256)
-            await asyncio.to_thread(self._store.verify, content)
-            with self._store.use(content) as file:
+            with ExitStack() as stack:
+                try:
+                    await asyncio.to_thread(self._store.verify, content)
+                    file = stack.enter_context(self._store.use(content))
+                except (ContentMismatch, FileNotFoundError, NotFound) as error:
+                    _log.error("older_package_refused", release=str(known.release), why=str(error))
+                    continue
                 await self._unpacked(file, known)
                 yield known
                 return
@@ -128,23 +134,29 @@ class Packages:
         """Return the digest that the release says, asked anew each time: tags can be moved."""
         note = self._checksum_file(release)
         kept = read_json(note)
-        known = Text(str(kept["text"]), str(kept["etag"])) if kept else None
-        said = await self._fetcher.text(release.checksum.url, known)
-        digest = said.text[:_CHECKSUM_CHARACTERS].lower()
+        known = Text(str(kept.get("text", "")), str(kept.get("etag", ""))) if kept else None
+        remedy = "Publish what `sha256sum` prints under this name, or set WORKER_RELEASE_SHA256."
+        try:
+            said = await self._fetcher.text(release.checksum.url, known)
+        except Refused as error:
+            raise Refused(error.url, error.problem, remedy) from None
+        digest = next(iter(said.text.split(maxsplit=1)), "").lower()
         if len(digest) != _CHECKSUM_CHARACTERS or not set(digest) <= set("0123456789abcdef"):
-            raise DownloadFailed(
-                release.checksum.url,
-                "it does not begin with a SHA-256",
-                "Publish the output of `sha256sum` under this name.",
-            )
-        write_json(note, {"text": said.text, "etag": said.etag})
+            raise DownloadFailed(release.checksum.url, "it does not begin with a SHA-256", remedy)
+        write_json(note, {"url": release.url, "text": said.text, "etag": said.etag})
         return digest
 
     async def _unpacked(self, file: Path, package: Package) -> None:
-        """Make the package's folder hold what its file holds, and no more."""
+        """Make the package's folder hold what its file holds, and no more: one at a time."""
+        lock = self._store.folder / "locks" / f"unpack-{package.sha256}"
+        async with locks.waited_for(lock):
+            await self._unpack(file, package)
+
+    async def _unpack(self, file: Path, package: Package) -> None:
         if package.folder.exists():
             try:
                 await asyncio.to_thread(archive.compare, file, CODE, package.code)
+                _check_note(package)
             except ContentMismatch as error:
                 _log.error("unpacked_package_refused", why=str(error))
                 self._store.throw_away(package.folder)
@@ -183,10 +195,10 @@ class Packages:
         write_json(self._name(package.release), note)
 
     def _name(self, release: Release) -> Path:
-        return self._store.folder / "names" / "release" / f"{quote(release.url, safe='')}.json"
+        return self._store.folder / "names" / "release" / _file_name(release)
 
     def _checksum_file(self, release: Release) -> Path:
-        return self._store.folder / "names" / "checksum" / f"{quote(release.url, safe='')}.json"
+        return self._store.folder / "names" / "checksum" / _file_name(release)
 
     def _folder(self, release: Release, sha256: str) -> Path:
         return self._store.folder / "unpacked" / f"{quote(str(release.tag), safe='')}-{sha256[:16]}"
@@ -205,12 +217,26 @@ def environment(code: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(code), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
+def _file_name(release: Release) -> str:
+    """Return a name of the same length for every URL: some are too long for a file's name."""
+    return f"{hashlib.sha256(release.url.encode()).hexdigest()[:32]}.json"
+
+
 def _note(package: Package) -> dict[str, str]:
     return {
         "name": package.release.repository,
         "version": package.version,
         "sha256": package.sha256,
     }
+
+
+def _check_note(package: Package) -> None:
+    """Raise ``ContentMismatch`` unless the folder tells the workers in it what they are."""
+    file = package.folder / NOTE
+    if (found := read_json(file)) != _note(package):
+        raise ContentMismatch(
+            str(file), "content", expected=_note(package), found=found or "nothing"
+        )
 
 
 async def _try_out(code: Path, package: Package) -> None:
@@ -225,8 +251,11 @@ async def _try_out(code: Path, package: Package) -> None:
         async with asyncio.timeout(_START_S):
             said, _ = await process.communicate()
     except TimeoutError:
-        process.kill()
-        said, _ = await process.communicate()
+        said = f"it does not answer within {_START_S:g} s".encode()
+    finally:
+        if process.returncode is None:  # too slow, or nobody waits any more
+            process.kill()
+            await process.wait()
     if process.returncode != 0:
         last = said.decode(errors="replace").strip().rpartition("\n")[2]
         raise PackageBroken(

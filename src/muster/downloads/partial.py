@@ -118,8 +118,8 @@ class Partial:
             except asyncio.CancelledError:
                 cancelled = True
             else:
-                writing, self._writing = self._writing, None
-                writing.result()
+                self._writing.result()  # one that failed stays, so that no gap is written over
+                self._writing = None
         if cancelled:
             raise asyncio.CancelledError
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import httpx
 
 _PORTS = {"https": 443, "http": 80}
+_NAME = re.compile(r"[\w.-]+|[0-9a-f:.]*:[0-9a-f:.]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +28,16 @@ class Host:
         url = parse_url(text if "://" in text else f"https://{text}")
         if url.raw_path not in {b"", b"/"} or url.fragment:
             raise ValueError(f"{text!r} is more than a host")
+        if not _NAME.fullmatch(url.host.lower()):
+            raise ValueError(f"{text!r} is not the name of a host")
         return cls.of(url)
 
     @classmethod
     def of(cls, url: httpx.URL) -> Host:
         """Return the host of a URL that ``parse_url`` took."""
-        return cls(url.scheme, url.host.lower(), url.port or _PORTS[url.scheme])
+        return cls(
+            url.scheme, url.host.lower(), _PORTS[url.scheme] if url.port is None else url.port
+        )
 
     def __str__(self) -> str:
         name = f"[{self.name}]" if ":" in self.name else self.name
@@ -53,6 +59,13 @@ def parse_url(text: str) -> httpx.URL:
     if url.scheme not in _PORTS or not url.host:
         raise ValueError("it is not an http or https URL")
     return url
+
+
+def without_credentials(text: str) -> str:
+    """Return a URL without the user and password that it may hold."""
+    scheme, _, rest = text.partition("://")
+    place, slash, path = rest.partition("/")
+    return f"{scheme}://{place.rpartition('@')[2]}{slash}{path}"
 
 
 class Places:

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote
 
-from muster.downloads.places import Host, parse_url
+from muster.downloads.places import Host, parse_url, without_credentials
 
 LATEST = "latest"
 
@@ -74,8 +74,7 @@ def parse_release(text: str, *, host: Host, asset: str) -> Release:
     ``host`` and ``asset`` complete the short forms; a URL brings its own. Raises ``ValueError``
     that says what is wrong, with the URL to use instead where there is one.
     """
-    if not _ASSET_NAME.fullmatch(asset):
-        raise ValueError(f"the asset {asset!r} is not a file's name")
+    check_asset(asset)
     if "://" in text:
         return _parse_url(text, host, asset)
     short = _SHORT.fullmatch(text)
@@ -84,13 +83,19 @@ def parse_release(text: str, *, host: Host, asset: str) -> Release:
     return Release(host, short[1], _checked_tag(short[2]), asset)
 
 
+def check_asset(asset: str) -> None:
+    """Raise ``ValueError`` unless it can be the name of a release's file."""
+    if not _ASSET_NAME.fullmatch(asset):
+        raise ValueError(f"the asset {asset!r} is not a file's name")
+
+
 def release_of(url: str) -> Release | None:
     """Return the release that a direct URL names, or None if it is not one."""
     try:
         parsed = parse_url(url)
     except ValueError:
         return None
-    path = unquote(parsed.path)
+    path = parsed.path  # without its percent-encoding
     if found := _DIRECT.fullmatch(path):
         if found[2] == LATEST or len(found[2]) > _LONGEST_TAG:
             return None
@@ -101,11 +106,13 @@ def release_of(url: str) -> Release | None:
 
 
 def _parse_url(text: str, host: Host, asset: str) -> Release:
-    url = _without_credentials(text)
+    url = without_credentials(text)
     path = unquote(url.partition("://")[2].partition("/")[2].partition("?")[0])
     if found := _OF_API.fullmatch(f"/{path}"):
         tag = _checked_tag(found[2]) if found[2] else None
         right = Release(host, found[1], tag, asset).url
+        if url != text:
+            raise CredentialsInUrl(right)
         raise ValueError(f"it is an API's address, which is limited and answers JSON; use {right}")
     release = release_of(url)
     if url != text:
@@ -116,12 +123,6 @@ def _parse_url(text: str, host: Host, asset: str) -> Release:
     if release.host.scheme == "http" and host.scheme == "https" and release.host.name == host.name:
         raise ValueError(f"it is not encrypted; use {replace(release, host=host).url}")
     return release
-
-
-def _without_credentials(text: str) -> str:
-    scheme, _, rest = text.partition("://")
-    place, slash, path = rest.partition("/")
-    return f"{scheme}://{place.rpartition('@')[2]}{slash}{path}"
 
 
 def _checked_tag(tag: str) -> str | None:

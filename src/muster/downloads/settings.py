@@ -14,7 +14,7 @@ from pydantic_settings import NoDecode
 
 from muster.downloads.http import Token
 from muster.downloads.places import Host, Places
-from muster.downloads.releases import FORMS, CredentialsInUrl, Release, parse_release
+from muster.downloads.releases import FORMS, CredentialsInUrl, Release, check_asset, parse_release
 from muster.errors import InvalidInput
 from muster.jobs.model import Name
 from muster.settings import Settings
@@ -27,6 +27,8 @@ ASSET = (
 """What ``nox -s package`` calls the package for this Python and processor."""
 
 _SHA256 = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})")
+_TOKEN = re.compile(r"[!-~]+")
+_MAY_HOLD_A_SECRET = re.compile(r"\?|(?:[^:/]*://)?[^@]*:.*@")
 
 
 def _store_in(earlier: dict[str, Any]) -> Path:
@@ -66,7 +68,7 @@ class DownloadSettings(StoreSettings):
         description="List the hosts that downloads may come from and be redirected to, with commas "
         "between: name, name:port, or http://name:port for one without TLS.",
     )
-    release_host: Host = Field(
+    release_host: Annotated[Host, NoDecode] = Field(
         alias="RELEASE_HOST",
         default_factory=lambda: Host.parse("github.com"),
         description="Use the host of the release pages, for example https://github.com.",
@@ -135,11 +137,13 @@ class DownloadSettings(StoreSettings):
     @field_validator("download_hosts", mode="before")
     @classmethod
     def _parse_hosts(cls, value: object) -> object:
+        _check_no_user("DOWNLOAD_HOSTS", value)
         return _hosts(value) if isinstance(value, str) else value
 
     @field_validator("release_host", mode="before")
     @classmethod
     def _parse_host(cls, value: object) -> object:
+        _check_no_user("RELEASE_HOST", value)
         return Host.parse(value) if isinstance(value, str) else value
 
     @field_validator("release_token")
@@ -148,6 +152,14 @@ class DownloadSettings(StoreSettings):
         host = info.data.get("release_host")
         if value is not None and host is not None and host.scheme != "https":
             raise ValueError(f"it would go to {host} unencrypted")
+        if value is not None and not _TOKEN.fullmatch(value.get_secret_value()):
+            raise ValueError("it holds a blank, a line's end or what is not ASCII")
+        return value
+
+    @field_validator("worker_release_asset")
+    @classmethod
+    def _is_a_file_s_name(cls, value: str) -> str:
+        check_asset(value)
         return value
 
     @field_validator("worker_release", mode="before")
@@ -159,11 +171,15 @@ class DownloadSettings(StoreSettings):
         host, asset = given["release_host"], given["worker_release_asset"]
         try:
             release = parse_release(value, host=host, asset=asset)
+            if release.host != host:
+                Places(given.get("download_hosts", frozenset())).check(release.url)
         except CredentialsInUrl as error:
             # The message of a ValueError would show the value.
             raise InvalidInput("WORKER_RELEASE", str(error), f"Use {error.instead}.") from None
-        if release.host != host:
-            Places(given.get("download_hosts", frozenset())).check(release.url)
+        except ValueError as error:
+            if not _MAY_HOLD_A_SECRET.search(value):
+                raise
+            raise InvalidInput("WORKER_RELEASE", f"is refused: {error}", f"Use {FORMS}.") from None
         return release
 
     @field_validator("worker_release_sha256")
@@ -192,6 +208,12 @@ class DownloadSettings(StoreSettings):
     def token(self) -> Token | None:
         """The credential for the release host, if there is one."""
         return Token(self.release_host, self.release_token) if self.release_token else None
+
+
+def _check_no_user(variable: str, value: object) -> None:
+    """Refuse a user or password, in a message that does not show them."""
+    if isinstance(value, str) and "@" in value:
+        raise InvalidInput(variable, "holds a user or password", "Use hosts alone.")
 
 
 def _hosts(text: str) -> frozenset[Host]:

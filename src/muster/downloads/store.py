@@ -71,7 +71,7 @@ class Store:
         Raises ``DownloadFailed``, ``ContentMismatch`` and ``NoSpace``.
         """
         with locks.shared(self._user_lock(content.sha256)):
-            if not await self._is_good(content):
+            if not self._is_as_verified(content.sha256):
                 async with locks.waited_for(self._lock("fetch", content.sha256)):
                     if not await self._is_good(content):
                         await self._fetch(url, content, fetcher, on_progress)
@@ -87,7 +87,7 @@ class Store:
         with locks.shared(self._user_lock(content.sha256)):
             if not file.exists():
                 raise NotFound(f"There is no {content.sha256} in the store {self.folder}.")
-            if read_json(self._stamp_file(content.sha256)) != _stamp(file):
+            if not self._is_as_verified(content.sha256):
                 raise ContentMismatch(
                     str(file), "state", expected="as when it was verified", found="changed since"
                 )
@@ -137,14 +137,21 @@ class Store:
 
     def empty_trash(self) -> None:
         """Delete what was removed; also what a process that was killed did not come to."""
-        shutil.rmtree(self.folder / "trash", ignore_errors=True)
+        # The folder itself stays: another process may be about to move something into it.
+        for left in (self.folder / "trash").glob("*"):
+            if left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
 
     def sweep_partials(self, max_age_s: float) -> int:
         """Delete downloads under way that nobody has gone on with for long; return how many."""
         swept = 0
         for file in (self.folder / "partial").glob("*.part"):
             with locks.alone(self._lock("fetch", file.stem)) as free:
-                if free and time.time() - file.stat().st_mtime > max_age_s:
+                if not free or not file.exists():  # fetched meanwhile
+                    continue
+                if time.time() - file.stat().st_mtime > max_age_s:
                     Partial(file).discard()
                     swept += 1
         return swept
@@ -155,7 +162,14 @@ class Store:
         trash.mkdir(parents=True, exist_ok=True)
         path.rename(trash / f"{path.name}-{time.time_ns()}")
 
+    def _is_as_verified(self, sha256: str) -> bool:
+        try:
+            return read_json(self._stamp_file(sha256)) == _stamp(self.path(sha256))
+        except FileNotFoundError:
+            return False
+
     async def _is_good(self, content: Content) -> bool:
+        """Read an object if need be, and remove a bad one: for one at a time."""
         if not self.path(content.sha256).exists():
             return False
         try:

@@ -74,7 +74,8 @@ def told_wait(status: int, headers: Mapping[str, str], now: float) -> float | No
             return wait
     if status in {403, 429} and headers.get("x-ratelimit-remaining", "").strip() == "0":
         reset = headers.get("x-ratelimit-reset", "").strip()
-        return _until(float(reset), now) if reset.isascii() and reset.isdigit() else None
+        wait = _until(float(reset), now) if reset.isascii() and reset.isdigit() else None
+        return wait if wait is not None and math.isfinite(wait) else None
     return None
 
 

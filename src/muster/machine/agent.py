@@ -173,18 +173,20 @@ class Agent:
             page.workers,
             self._caretaker.last_line,
         )
+        lasting = list(self._complaints)
         if self._keeper:
             self._keeper.workers = page.workers
-            reasons += self._keeper.troubles
-        reasons += self._complaints
-        state = self._judge(reasons)
+            lasting += self._keeper.troubles
+        state = self._judge(reasons, lasting)
+        reasons += lasting
         if (state, reasons) != (self._state, self._reasons):
             _log.info("machine_state", state=state.value, reasons=reasons)
         self._state, self._reasons = state, reasons
 
-    def _judge(self, reasons: list[str]) -> MachineState:
-        if not reasons:
-            return MachineState.READY
+    def _judge(self, passing: list[str], lasting: list[str]) -> MachineState:
+        """Return the state; while a machine starts, what may pass by itself is waited for."""
+        if not passing:
+            return MachineState.DEGRADED if lasting else MachineState.READY
         age_s = (datetime.now(UTC) - self._started_at).total_seconds()
         young = self._state is MachineState.STARTING and age_s < STARTING_S
         stumbled = self._caretaker.given_up or self._caretaker.restarts
