@@ -29,9 +29,8 @@ def package_of(version: str, changed: dict[str, str]) -> bytes:
         for file in sorted(_SOURCE.rglob("*")):
             inside = file.relative_to(_SOURCE).as_posix()
             if file.is_file() and "__pycache__" not in inside:
-                text = changed.get(inside)
-                content = file.read_bytes() if text is None else text.encode()
-                package.writestr(f"site-packages/muster/{inside}", content)
+                text = changed.get(inside) or file.read_bytes()
+                package.writestr(f"site-packages/muster/{inside}", text)
         for name, content in _own_metadata(version).items():
             package.writestr(f"site-packages/muster_fleet-{version}.dist-info/{name}", content)
         for needed in _needed_by("muster-fleet"):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 # So that a test run that is killed leaves no server behind. See prctl(2): PR_SET_PDEATHSIG is 1.
-_DIE_WITH_PARENT = """
+DIE_WITH_PARENT = """
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 os.execv(sys.argv[1], sys.argv[1:])
@@ -33,7 +33,7 @@ class OwnRedis(EmbeddedRedis):
 
     def prepare(self) -> list[str]:
         """Write the configuration and return the command line."""
-        return [sys.executable, "-ISc", _DIE_WITH_PARENT, *super().prepare()]
+        return [sys.executable, "-ISc", DIE_WITH_PARENT, *super().prepare()]
 
     def kill(self) -> None:
         """End it as a crash does; ``start`` brings it back with what its AOF kept."""

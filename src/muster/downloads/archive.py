@@ -43,6 +43,8 @@ def unpack(archive: Path, under: str, target: Path) -> None:
                     file.open("xb") as out,
                 ):
                     shutil.copyfileobj(content, out, _BLOCK_BYTES)
+                    if out.tell() != member.file_size:
+                        raise BadZipFile(f"it holds {out.tell()} bytes")
             except UnsafeArchive:
                 shutil.rmtree(target, ignore_errors=True)
                 raise

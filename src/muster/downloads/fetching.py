@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import stamina
 
 from muster.downloads.errors import ContentMismatch
-from muster.downloads.http import Http, Refused, TryLater, redirected
+from muster.downloads.http import Http, Refused, TryLater
 from muster.downloads.pauses import Pauses
 from muster.downloads.waits import Schedule
 
@@ -76,7 +76,7 @@ class Fetcher:
             with attempt:
                 async with self._http.get(url, follow=False) as response:
                     if response.has_redirect_location:
-                        return redirected(response)
+                        return str(response.url.join(response.headers["location"]))
         raise Refused(url, "it should redirect, and does not", "Check the release's host.")
 
     async def text(self, url: str, known: Text | None = None) -> Text:

@@ -108,7 +108,7 @@ class Http:
                 if not response.has_redirect_location or not follow:
                     yield response
                     return
-                url = redirected(response)
+                url = str(response.url.join(response.headers["location"]))
         raise Refused(url, f"it redirects more than {MAX_REDIRECTS} times", "Check the URL.")
 
     def patience(self, seconds: float) -> Callable[[Exception], bool | float]:
@@ -186,15 +186,6 @@ class Http:
             wait_s=waits.told_wait(status, response.headers, time.time()),
             limited=waits.is_limit(status, response.headers, body),
         )
-
-
-def redirected(response: httpx.Response) -> str:
-    """Return where a redirect leads. Raises ``Refused`` if that is no URL."""
-    try:
-        return str(response.url.join(response.headers["location"]))
-    except (httpx.InvalidURL, ValueError):
-        url = str(response.url)
-        raise Refused(url, "it redirects to what is not a URL", "Check the URL.") from None
 
 
 def _remedy(status: int) -> str:

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
     from muster.downloads.store import Store
 
+MODELS = "models"
+"""The folder of a store in which services find models."""
+
 RESIDENCY_S = 10.0
 """For so long a model that has come stays, so that the jobs that wait for it find it."""
 
@@ -61,7 +64,7 @@ class Models:
         self._residency_s = residency_s
         self._names = store.folder / "names" / "model"
         self._leaving = store.folder / "names" / "leaving"
-        self._links = store.folder / "models"
+        self._links = store.folder / MODELS
 
     def present(self) -> frozenset[str]:
         """Return the names of the models that are offered."""
@@ -208,7 +211,8 @@ class Models:
         if self._budget is not None:
             return self._budget
         self.store.folder.mkdir(parents=True, exist_ok=True)
-        return max(0, shutil.disk_usage(self.store.folder).free - RESERVE_BYTES) + self._taken()
+        free = shutil.disk_usage(self.store.folder).free - RESERVE_BYTES
+        return max(0, free + self._taken())
 
 
 def _bytes(models: Iterable[Model]) -> int:

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PLACEHOLDERS = frozenset(
-    {"python", "port", "gpu", "output_dir", "temp_dir", "input_dir", "user_dir"}
+    {
+        *("python", "port", "gpu", "output_dir", "temp_dir", "input_dir", "user_dir"),
+        *("models_dir", "model_paths"),
+    }
 )
 
 

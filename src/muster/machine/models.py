@@ -6,6 +6,7 @@ import asyncio
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import structlog
@@ -15,7 +16,8 @@ from muster.downloads.catalogue import read_catalogue
 from muster.downloads.errors import ContentMismatch, DownloadFailed, NoSpace
 from muster.downloads.fetching import open_fetcher
 from muster.downloads.meter import meter
-from muster.downloads.models import Models
+from muster.downloads.files import write_json
+from muster.downloads.models import MODELS, Models
 from muster.downloads.store import Store
 from muster.errors import InvalidInput
 from muster.fleet.fetches import Fetches
@@ -23,6 +25,7 @@ from muster.fleet.model import Download, WorkerState
 from muster.jobs.demand import read_demand
 from muster.jobs.queue import Queue
 from muster.jobs.requirements import unmet
+from muster.machine.plan import model_paths
 from muster.tasks import end
 
 if TYPE_CHECKING:
@@ -91,6 +94,7 @@ async def model_keeper(
             raise InvalidInput(
                 "MODELS_KEPT", "is not in the catalogue", "Add it, or leave it out.", value=name
             )
+    _tell_comfyui(settings, catalogue)
     async with open_fetcher(settings) as fetcher:
         yield ModelKeeper(settings, catalogue, fetcher, redis)
 
@@ -238,6 +242,17 @@ class ModelKeeper:
             message = f"model {name} cannot be had: {why}"
             self._troubles[name] = _Trouble(message, wait_s, time.monotonic() + wait_s)
             _log.error("model_not_had", model=name, why=why, wait_s=wait_s)
+
+
+def _tell_comfyui(settings: MachineSettings, catalogue: Catalogue) -> None:
+    """Write the file for ComfyUI's ``--extra-model-paths-config`` (YAML, of which JSON is a part).
+
+    Each first folder of the catalogue's paths (``checkpoints/…``) is one of ComfyUI's kinds.
+    """
+    kinds = {PurePosixPath(model.path).parts[0] for model in catalogue.models if "/" in model.path}
+    section = {kind: kind for kind in sorted(kinds)}
+    base_path = str(settings.store_dir / MODELS)
+    write_json(model_paths(settings), {"muster": {"base_path": base_path, **section}})
 
 
 def _could_run(worker: Worker, demand: Demand) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from muster.downloads.models import MODELS
 from muster.errors import InvalidInput
 from muster.fleet.identity import worker_id
 from muster.machine import command
@@ -141,6 +142,11 @@ def _bound_to(gpu: int) -> dict[str, str]:
     return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": str(gpu)}
 
 
+def model_paths(settings: MachineSettings) -> Path:
+    """Return the file that tells ComfyUI where a machine's models are."""
+    return _directory(settings) / "model_paths.yaml"
+
+
 def _directory(settings: MachineSettings) -> Path:
     return settings.data_dir / "machines" / settings.machine_id
 
@@ -156,11 +162,12 @@ def _service(settings: MachineSettings, gpu: int, env: Mapping[str, str]) -> Ser
     folders = {f"{folder}_dir": home / folder for folder in ("output", "temp", "input", "user")}
     port = _port(settings, gpu)
     template = settings.service_command or ()
+    values = {"port": port, "gpu": gpu, "models_dir": settings.store_dir / MODELS, **folders}
     return Service(
         name=name,
         gpu=gpu,
         port=port,
-        argv=command.fill(template, {"port": port, "gpu": gpu, **folders}),
+        argv=command.fill(template, {**values, "model_paths": model_paths(settings)}),
         directory=home,
         folders=folders,
         env=env,
