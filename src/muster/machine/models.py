@@ -15,8 +15,8 @@ from redis.exceptions import RedisError
 from muster.downloads.catalogue import read_catalogue
 from muster.downloads.errors import ContentMismatch, DownloadFailed, NoSpace
 from muster.downloads.fetching import open_fetcher
-from muster.downloads.meter import meter
 from muster.downloads.files import write_json
+from muster.downloads.meter import meter
 from muster.downloads.models import MODELS, Models
 from muster.downloads.store import Store
 from muster.errors import InvalidInput
@@ -69,7 +69,7 @@ class _Trouble:
 
 
 @dataclass(frozen=True, slots=True)
-class _Wish:
+class Wish:
     """Models to fetch, how many machines may do so at once, and whether even used ones may go."""
 
     models: tuple[Model, ...]
@@ -136,25 +136,26 @@ class ModelKeeper:
             try:
                 await asyncio.to_thread(self._models.audit)
                 self._models.clear()
-                if wish := await self._wish():
+                if wish := await self.wish():
                     await self._fulfil(wish)
             except (RedisError, OSError) as error:
                 _log.warning("models_wait", error=str(error))
             await asyncio.sleep(LOOK_EVERY_S)
 
-    async def _wish(self) -> _Wish | None:
+    async def wish(self) -> Wish | None:
+        """Return what this machine would fetch next, if anything."""
         present = self._models.present()
         for name in sorted(self._kept - present):
             model = self._catalogue.find(name)
             if model is not None and self._may_try(model):
-                return _Wish((model,), self._at_most)
+                return Wish((model,), self._at_most)
         demands = await read_demand(self._queue)
         for demand in sorted(demands, key=lambda each: -each.age_ms):
             if wish := self._answer(demand, present):
                 return wish
         return None
 
-    def _answer(self, demand: Demand, present: frozenset[str]) -> _Wish | None:
+    def _answer(self, demand: Demand, present: frozenset[str]) -> Wish | None:
         """Return what this machine would fetch so that it can run the jobs; None if it should not.
 
         Models that are nowhere are fetched by one machine; if jobs wait long although a worker has
@@ -170,17 +171,17 @@ class ModelKeeper:
         idle = any(worker.state is WorkerState.IDLE for worker in able)
         waited_s = demand.age_ms / 1000
         if demand.served:
-            return _Wish(missing, self._at_most) if idle and waited_s > IMPATIENT_S else None
+            return Wish(missing, self._at_most) if idle and waited_s > IMPATIENT_S else None
         fits = self._models.fits(sum(model.size for model in missing))
         if waited_s < LATER_S * ((not idle) + (not fits)):
             return None
-        return _Wish(missing, at_most=1, starved=waited_s > STARVED_S)
+        return Wish(missing, at_most=1, starved=waited_s > STARVED_S)
 
     def _size_of(self, demand: Demand) -> int:
         needed = (self._catalogue.find(name) for name in demand.need.models)
         return sum(model.size for model in needed if model is not None)
 
-    async def _fulfil(self, wish: _Wish) -> None:
+    async def _fulfil(self, wish: Wish) -> None:
         names = [model.name for model in wish.models]
         if not await self._fetches.take(names, at_most=wish.at_most):
             return
