@@ -90,6 +90,13 @@ def benchmarks(session: nox.Session) -> None:
     session.run("python", "benchmarks/queue.py", *session.posargs)
 
 
+@nox.session(name="benchmarks-downloads", default=False)
+def benchmarks_downloads(session: nox.Session) -> None:
+    """Measure fetching and verifying beside ``curl`` and ``sha256sum``."""
+    install(session, "test")
+    session.run("python", "-P", "benchmarks/downloads.py", *session.posargs)
+
+
 @nox.session(default=False)
 def package(session: nox.Session) -> None:
     """Build the worker package for this Python and processor, and its checksum, into ``dist/``."""
