@@ -121,6 +121,16 @@ class Registry:
         """Return all workers that are not offline."""
         return [w for w in await self._workers() if w.state is not WorkerState.OFFLINE]
 
+    async def models_coming(self) -> dict[str, str]:
+        """Return, by the names of the models that machines are fetching, which does and how far."""
+        return {
+            model.name: f"{machine.machine_id} is fetching model {model.name}: "
+            f"{model.done / model.size:.0%}"
+            for machine in await self._machines()
+            if machine.state is not MachineState.OFFLINE
+            for model in machine.downloads
+        }
+
     async def expire(self) -> None:
         """Forget those that have been silent for an hour: no phantom machines."""
         for kind in ("machines", "workers"):

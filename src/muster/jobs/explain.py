@@ -8,7 +8,7 @@ from muster.jobs.model import Explanation, JobState
 from muster.jobs.requirements import canonical, short_hash, unmet
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from muster.jobs.model import Capabilities, Job
     from muster.jobs.queue import Queue
@@ -23,11 +23,21 @@ class WorkerView(Protocol):
         ...
 
 
-async def explain(queue: Queue, job_id: str, workers: Sequence[WorkerView]) -> Explanation:
-    """Explain a job's state, given the workers that live. Raises ``NotFound``."""
+async def explain(
+    queue: Queue,
+    job_id: str,
+    workers: Sequence[WorkerView],
+    coming: Mapping[str, str] | None = None,
+) -> Explanation:
+    """Explain a job's state, given the workers that live. Raises ``NotFound``.
+
+    ``coming`` says, by a model's name, which machine is fetching it.
+    """
     job = await queue.get(job_id)
     if job.state is JobState.PENDING:
         summary, reasons = await _pending(queue, job, workers)
+        models = sorted(job.requirements.models)
+        reasons += [coming[model] for model in models if coming and model in coming]
     elif job.state is JobState.SCHEDULED:
         summary = f"It runs not before {job.due_at:%Y-%m-%d %H:%M:%S} UTC."
         reasons = [_last_attempt(job)] if job.attempts else []

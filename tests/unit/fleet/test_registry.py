@@ -8,7 +8,14 @@ import pytest
 
 from muster.errors import Conflict, NotFound
 from muster.fleet import registry as registry_module
-from muster.fleet.model import Machine, MachineState, Program, Worker, WorkerState
+from muster.fleet.model import (
+    Download,
+    Machine,
+    MachineState,
+    Program,
+    Worker,
+    WorkerState,
+)
 from muster.fleet.registry import Registry
 from muster.jobs.model import Capabilities
 from support.waiting import eventually
@@ -320,3 +327,13 @@ async def test_news_of_the_fleet_is_telemetry_and_sameness_is_not(registry: Regi
 
     await registry.report_machine(machine(state=MachineState.DEGRADED))
     assert await registry.redis.xlen(stream) == before + 1
+
+
+async def test_tells_which_models_are_coming_to_machines_that_live(
+    registry: Registry, impatient: Registry
+) -> None:
+    flux = Download(name="flux", done=250, size=1000)
+    await registry.register_machine(machine("a", downloads=[flux]))
+    assert await registry.models_coming() == {"flux": "a is fetching model flux: 25%"}
+
+    await eventually(impatient.models_coming, "the machine is silent", until=lambda told: not told)

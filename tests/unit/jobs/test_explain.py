@@ -72,6 +72,15 @@ async def test_which_requirements_no_worker_meets(queue: Queue) -> None:
     }
 
 
+async def test_a_job_whose_model_is_on_its_way(queue: Queue) -> None:
+    job = await queue.submit(a_request(requirements={"models": ["flux"]}))
+    coming = {"flux": "box-1 is fetching model flux: 43%", "other": "box-2 is fetching another"}
+
+    told = await explain(queue, job.id, [seen()], coming)
+
+    assert told.reasons == ["1 of 1 lack model flux", "box-1 is fetching model flux: 43%"]
+
+
 async def test_how_many_jobs_stand_before_it(queue: Queue) -> None:
     await a_worker(queue, models=["flux"])
     await queue.submit_many([a_request(priority=60)] * 2)

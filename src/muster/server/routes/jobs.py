@@ -101,7 +101,8 @@ async def get(job_id: JobId, queue: QueueDep) -> Job:
 @viewing.get("/{job_id}/explanation", responses=documented(404))
 async def explanation(job_id: JobId, queue: QueueDep, registry: RegistryDep) -> Explanation:
     """Explain why a job is where it is: what no live worker meets, or what stands before it."""
-    return await explain.explain(queue, job_id, await registry.live_workers())
+    workers, coming = await registry.live_workers(), await registry.models_coming()
+    return await explain.explain(queue, job_id, workers, coming)
 
 
 @operating.post("/{job_id}/cancel", responses=documented(404, 409))
