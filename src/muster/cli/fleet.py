@@ -40,7 +40,7 @@ def machines(as_json: Json = False, url: Url = None, token: Token = None) -> Non
         return
     from rich.table import Table
 
-    table = Table("machine", "state", "services", "workers", "jobs running", "last seen")
+    table = Table("machine", "state", "services", "workers", "jobs running", "release", "last seen")
     for machine, summary in zip(listed, summaries, strict=True):
         table.add_row(
             machine.machine_id,
@@ -48,12 +48,16 @@ def machines(as_json: Json = False, url: Url = None, token: Token = None) -> Non
             f"{summary['services_running']}/{machine.gpus}",
             f"{summary['workers_running']}/{machine.gpus}",
             str(summary["jobs_running"]),
+            machine.release.version if machine.release else "",
             ago(machine.seen_at),
         )
     console().print(table)
     for machine in listed:
         for reason in machine.reasons:
             typer.echo(f"{machine.machine_id}: {reason}")
+        for model in machine.downloads:
+            done = f"{model.done / model.size:.0%}"
+            typer.echo(f"{machine.machine_id}: fetching model {model.name}, {done}")
 
 
 def workers(

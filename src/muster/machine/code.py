@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from muster.downloads.releases import Release
     from muster.machine.settings import MachineSettings
 
+_NOT_HAD = (DownloadFailed, ContentMismatch, UnsafeArchive, PackageBroken, NoSpace)
+
 _log = structlog.get_logger()
 
 
@@ -59,24 +61,13 @@ async def prepared(settings: MachineSettings) -> AsyncIterator[Code]:
         yield installed()
         return
     async with AsyncExitStack() as stack:
-        fetcher = await stack.enter_async_context(open_fetcher(settings))
-        held = Packages(Store(settings.store_dir), fetcher)
-        tell = stack.enter_context(meter(f"release {release}"))
-        complaint = ""
         try:
-            package = await stack.enter_async_context(
-                held.hold(release, settings.worker_release_sha256, tell)
-            )
-        except (
-            DownloadFailed,
-            ContentMismatch,
-            UnsafeArchive,
-            PackageBroken,
-            NoSpace,
-        ) as error:
+            package = await _fetched(settings, release, stack)
+            complaint = ""
+        except _NOT_HAD as error:
             if not settings.worker_release_fallback:
                 raise
-            package = await _older(stack, held, release, error)
+            package = await _older(settings, release, stack, error)
             complaint = (
                 f"release {release} cannot be had, so that its workers run {package.release}: "
                 f"{error}"
@@ -85,13 +76,24 @@ async def prepared(settings: MachineSettings) -> AsyncIterator[Code]:
         yield _code(package, complaint)
 
 
+async def _fetched(settings: MachineSettings, release: Release, stack: AsyncExitStack) -> Package:
+    """Return the release's package; the stack holds it, and nothing that only fetching needs."""
+    async with open_fetcher(settings) as fetcher:
+        store = Packages(Store(settings.store_dir), fetcher)
+        with meter(f"release {release}") as tell:
+            package = store.hold(release, settings.worker_release_sha256, tell)
+            return await stack.enter_async_context(package)
+
+
 async def _older(
-    stack: AsyncExitStack, held: Packages, release: Release, error: Exception
+    settings: MachineSettings, release: Release, stack: AsyncExitStack, error: Exception
 ) -> Package:
-    try:
-        return await stack.enter_async_context(held.hold_older(release))
-    except NotFound:
-        raise error from None
+    async with open_fetcher(settings) as fetcher:
+        older = Packages(Store(settings.store_dir), fetcher).hold_older(release)
+        try:
+            return await stack.enter_async_context(older)
+        except NotFound:
+            raise error from None
 
 
 def _code(package: Package, complaint: str) -> Code:

@@ -50,8 +50,8 @@ class Heart:
         registered = False
         beats = 0
         while True:
-            self.worker.look_at_models()
             try:
+                self.worker.look_at_models()
                 await self._extend()
                 if registered:
                     await self.registry.report_worker(self.record())
