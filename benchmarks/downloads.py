@@ -1,7 +1,7 @@
-"""Fetch and verify a large file from loopback: Muster beside ``curl`` and ``sha256sum``, in one run.
+"""Fetch and verify a large file from loopback, beside ``curl`` and ``sha256sum``, in one run.
 
-``python benchmarks/downloads.py [--size MIB] [--rounds N] [--json]``. The goal is a ratio of at most
-1.3, with less than 100 MiB of memory. Both read from the same server, turn by turn.
+Usage: ``nox -s benchmarks-downloads -- [--size MIB] [--rounds N] [--json]``. The goal is a ratio of
+at most 1.3, with less than 100 MiB of memory. Both read from the same server, turn by turn.
 """
 
 from __future__ import annotations
@@ -79,15 +79,14 @@ def _measure(folder: Path, size: int, rounds: int) -> dict[str, float]:
     try:
         assert server.stdout is not None
         base = server.stdout.readline().split()[-1]
-        return _compare(f"{base}/files/large.bin", base, sha256, size, folder, rounds)
+        return _compare(base, sha256, size, folder, rounds)
     finally:
         server.terminate()
         server.wait()
 
 
-def _compare(
-    url: str, host: str, sha256: str, size: int, folder: Path, rounds: int
-) -> dict[str, float]:
+def _compare(host: str, sha256: str, size: int, folder: Path, rounds: int) -> dict[str, float]:
+    url = f"{host}/files/large.bin"
     curl: list[float] = []
     muster: list[float] = []
     memory = 0.0
