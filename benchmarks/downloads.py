@@ -27,7 +27,8 @@ MIB = 1024 * 1024
 FETCH = """
 import asyncio, resource, sys
 from pathlib import Path
-from muster.downloads.fetching import Content, open_fetcher
+from muster.downloads.content import Content
+from muster.downloads.fetching import open_fetcher
 from muster.downloads.settings import DownloadSettings
 from muster.downloads.store import Store
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from muster.downloads.fetching import Content
+from muster.downloads.content import Content
 from muster.errors import InvalidInput
 from muster.jobs.model import Name
 

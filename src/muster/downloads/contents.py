@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict
 
 from muster.downloads import archive
+from muster.downloads.content import Content
 from muster.downloads.errors import ContentMismatch, UnsafeArchive
-from muster.downloads.fetching import Content
 from muster.downloads.files import read_json
 from muster.downloads.models import Models
 from muster.downloads.packages import CODE

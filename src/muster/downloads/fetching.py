@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from muster.downloads.content import Content
     from muster.downloads.partial import Partial
     from muster.downloads.settings import DownloadSettings
 
@@ -34,14 +35,6 @@ SLOW_S = 30.0
 
 TEXT_BYTES = 64 * 1024
 _CONTENT_TRIES = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """What a file must be: its SHA-256 in lower-case hexadecimal, its size where it is known."""
-
-    sha256: str
-    size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +104,7 @@ class Fetcher:
             await self._fill(url, part, content.size, on_progress)
             try:
                 # Without a query, which may hold a signature.
-                check(url.partition("?")[0], content, size=part.size, sha256=part.sha256)
+                content.check(url.partition("?")[0], size=part.size, sha256=part.sha256)
             except ContentMismatch:
                 part.restart("")
                 if tries == _CONTENT_TRIES:
@@ -142,6 +135,7 @@ class Fetcher:
                     return self._beyond(part, response)
                 total = _begin(part, response, url)
                 size = total if size is None else size
+                part.check_space(size)
                 await self._receive(url, part, response, size, on_progress)
         except TryLater:
             await part.flush()
@@ -180,14 +174,6 @@ class Fetcher:
     def _attempts(self) -> AsyncIterator[stamina.Attempt]:
         hook = self._http.patience(self._patience_s)
         return aiter(stamina.retry_context(on=hook, attempts=None, timeout=None))
-
-
-def check(file: str, content: Content, *, size: int, sha256: str) -> None:
-    """Raise ``ContentMismatch`` unless size and digest are those wanted."""
-    if content.size is not None and size != content.size:
-        raise ContentMismatch(file, "size", expected=f"{content.size} bytes", found=f"{size} bytes")
-    if sha256 != content.sha256:
-        raise ContentMismatch(file, "SHA-256", expected=content.sha256, found=sha256)
 
 
 def _begin(part: Partial, response: httpx.Response, url: str) -> int | None:

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict
 from muster.downloads.catalogue import Model
 from muster.downloads.errors import ContentMismatch
 from muster.downloads.files import read_json, write_json
-from muster.downloads.store import RESERVE_BYTES
+from muster.downloads.partial import RESERVE_BYTES
 from muster.errors import MusterError, NotFound
 
 if TYPE_CHECKING:

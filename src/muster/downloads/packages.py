@@ -23,8 +23,9 @@ from urllib.parse import quote
 import structlog
 
 from muster.downloads import archive, locks
+from muster.downloads.content import Content
 from muster.downloads.errors import ContentMismatch, DownloadFailed
-from muster.downloads.fetching import Content, Text
+from muster.downloads.fetching import Text
 from muster.downloads.files import read_json, write_json
 from muster.downloads.http import Refused
 from muster.downloads.releases import Release, release_of
@@ -42,6 +43,7 @@ NOTE = "release.json"
 
 _CHECKSUM_CHARACTERS = 64
 _START_S = 60.0
+_MOVES = 3
 
 _log = structlog.get_logger()
 
@@ -122,13 +124,18 @@ class Packages:
         for known in self._known(release):
             if known.sha256 == sha256:
                 return known.release
-        leads_to = await self._fetcher.redirect(release.url)
-        latest = release_of(leads_to)
-        if latest is None or latest.tag is None:
-            raise DownloadFailed(
-                release.url, f"it leads to {leads_to}, which names no release", "Name one by tag."
-            )
-        return release.at(latest.tag)
+        latest = release
+        for _ in range(_MOVES):  # a repository that was renamed leads to its new name first
+            leads_to = (await self._fetcher.redirect(latest.url)).partition("?")[0]
+            named = release_of(leads_to)
+            if named is None:
+                break
+            if named.tag is not None:
+                return release.at(named.tag)
+            latest = named
+        raise DownloadFailed(
+            release.url, f"it leads to {leads_to}, which names no release", "Name one by tag."
+        )
 
     async def _published_digest(self, release: Release) -> str:
         """Return the digest that the release says, asked anew each time: tags can be moved."""

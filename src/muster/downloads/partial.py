@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import shutil
 from typing import TYPE_CHECKING
 
+from muster.downloads.errors import NoSpace
 from muster.downloads.files import read_json, write_json
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 BLOCK_BYTES = 1024 * 1024
+RESERVE_BYTES = 1024**3
+"""What a download leaves free on the disk."""
 
 
 class Partial:
@@ -66,6 +70,16 @@ class Partial:
         self._digest = hashlib.sha256()
         self._block.clear()
         write_json(self._note, {"validator": validator})
+
+    def check_space(self, total: int | None) -> None:
+        """Raise ``NoSpace`` unless the disk has room for what is missing of so many bytes."""
+        missing = max(0, (total or 0) - self.size)
+        free = shutil.disk_usage(self.file.parent).free
+        if missing + RESERVE_BYTES > free:
+            raise NoSpace(
+                f"{self.file.parent} has {free} bytes free; {missing} are to be fetched and "
+                f"{RESERVE_BYTES} must be left. Run `muster store prune`, or use a larger disk."
+            )
 
     async def append(self, chunk: bytes) -> None:
         """Take bytes in. They are hashed and written in a thread, a block behind."""

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from muster.downloads.places import Host
 
+LONGEST_S = 86_400.0
+"""No host is left alone for longer, whatever it said, or this machine's clock was."""
+
 
 class Pauses:
     """One small file for each host, shared by all that download on this machine."""
@@ -21,12 +24,12 @@ class Pauses:
 
     def note(self, host: Host, wait_s: float) -> None:
         """Remember that the host wants no request for so many seconds; a longer pause stays."""
-        until = max(time.time() + wait_s, self._until(host))
+        until = max(time.time() + min(wait_s, LONGEST_S), self._until(host))
         write_json(self._file(host), {"host": str(host), "until": until})
 
     def left(self, host: Host) -> float:
         """Return for how many seconds the host is still to be left alone."""
-        return max(0.0, self._until(host) - time.time())
+        return min(max(0.0, self._until(host) - time.time()), LONGEST_S)
 
     def _until(self, host: Host) -> float:
         noted = read_json(self._file(host)).get("until", 0.0)

@@ -23,8 +23,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from muster.downloads import locks
-from muster.downloads.errors import ContentMismatch, NoSpace
-from muster.downloads.fetching import Content, check
+from muster.downloads.errors import ContentMismatch
 from muster.downloads.files import read_json, write_json
 from muster.downloads.partial import Partial
 from muster.errors import NotFound
@@ -33,10 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
+    from muster.downloads.content import Content
     from muster.downloads.fetching import Fetcher, OnProgress
-
-RESERVE_BYTES = 1024**3
-"""What a download leaves free on the disk."""
 
 _log = structlog.get_logger()
 
@@ -104,7 +101,7 @@ class Store:
             return
         with file.open("rb") as source:
             sha256 = hashlib.file_digest(source, "sha256").hexdigest()
-        check(str(file), content, size=stamp["size"], sha256=sha256)
+        content.check(str(file), size=stamp["size"], sha256=sha256)
         write_json(self._stamp_file(content.sha256), stamp)
 
     def entries(self) -> list[Entry]:
@@ -187,21 +184,12 @@ class Store:
         part = Partial(self.folder / "partial" / f"{content.sha256}.part")
         await part.open()
         try:
-            self._check_space(content, part)
+            part.check_space(content.size)
             await fetcher.file(url, part, content, on_progress)
             part.publish(self.path(content.sha256))
         finally:
             await part.close()
         write_json(self._stamp_file(content.sha256), _stamp(self.path(content.sha256)))
-
-    def _check_space(self, content: Content, part: Partial) -> None:
-        missing = max(0, (content.size or 0) - part.size)
-        free = shutil.disk_usage(self.folder).free
-        if missing + RESERVE_BYTES > free:
-            raise NoSpace(
-                f"{self.folder} has {free} bytes free; {missing} are to be fetched and "
-                f"{RESERVE_BYTES} must be left. Run `muster store prune`, or use a larger disk."
-            )
 
     def _discard(self, sha256: str) -> None:
         self._stamp_file(sha256).unlink(missing_ok=True)

@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 from muster.downloads import fetching, http, pauses
-from muster.downloads.fetching import Content, Fetcher
+from muster.downloads.content import Content
+from muster.downloads.fetching import Fetcher
 from muster.downloads.http import Http
 from muster.downloads.partial import Partial
 from muster.downloads.pauses import Pauses

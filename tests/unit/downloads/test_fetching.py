@@ -8,12 +8,11 @@ import httpx
 import pytest
 
 from muster.downloads import fetching
+from muster.downloads.content import Content
 from muster.downloads.errors import ContentMismatch
 from muster.downloads.fetching import (
     PROGRESS_BYTES,
-    Content,
     Fetcher,
-    check,
     open_fetcher,
 )
 from muster.downloads.http import Refused, TryLater
@@ -231,13 +230,13 @@ async def test_slow_is_not_a_trickle(
 
 
 def test_what_a_file_is_checked_for() -> None:
-    check("f", Content("d"), size=1, sha256="d")
-    check("f", Content("d", 1), size=1, sha256="d")
+    Content("d").check("f", size=1, sha256="d")
+    Content("d", 1).check("f", size=1, sha256="d")
 
     with pytest.raises(ContentMismatch, match="size should be 2 bytes, but is 1 bytes"):
-        check("f", Content("d", 2), size=1, sha256="d")
+        Content("d", 2).check("f", size=1, sha256="d")
     with pytest.raises(ContentMismatch, match="SHA-256 should be d, but is e"):
-        check("f", Content("d", 1), size=1, sha256="e")
+        Content("d", 1).check("f", size=1, sha256="e")
 
 
 async def test_settings_say_where_fetchers_go_and_what_they_remember(

@@ -114,3 +114,9 @@ def test_who_reads_while_others_write_never_sees_half_a_file(
 
     assert seen == {1000}
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_no_pause_is_longer_than_a_day_whatever_the_host_said(tmp_path: Path) -> None:
+    Pauses(tmp_path).note(HOST, 1e9)
+
+    assert Pauses(tmp_path).left(HOST) <= 86_400

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from conftest import Clock, Progress, Web
-    from muster.downloads.fetching import Content, Fetcher
+    from muster.downloads.content import Content
+    from muster.downloads.fetching import Fetcher
     from muster.downloads.partial import Partial
 
     ContentOf = Callable[[bytes], Content]
