@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from dataclasses import dataclass, field
 from functools import partial
@@ -37,7 +36,7 @@ HOSTS = ("github.com", "objects.example")
 
 @dataclass
 class Clock:
-    """A clock for ``time`` and ``asyncio.sleep``: it moves when somebody waits, and at once.
+    """A clock for ``time`` and for waits between tries: it moves when somebody waits, at once.
 
     With a ``tick`` it moves whenever it is read, too.
     """
@@ -146,7 +145,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     for module in (http, fetching, pauses):
         monkeypatch.setattr(module, "time", clock)
-    monkeypatch.setattr(asyncio, "sleep", clock.sleep)
+    # Not asyncio's own: servers of other tests may run in this loop, and sleep for real.
+    monkeypatch.setattr("stamina._core._smart_sleep", clock.sleep)
     return clock
 
 

@@ -92,11 +92,13 @@ def test_what_is_in_use_goes_only_if_it_must_and_after_its_job(models: Models) -
         used(models, model, at)
 
     with models.using(["a"]):
+        used(models, held["a"], 0)
         assert models.make_room(SIZE, (), even_in_use=False)
         assert models.present() == {"a", "c"}  # "a" was used earlier, but is in use
 
         with models.using(["c"]):
             assert not models.make_room(2 * SIZE, (), even_in_use=False)
+            assert models.present() == {"a", "c"}
             assert not models.make_room(2 * SIZE, (), even_in_use=True)  # not yet
             assert models.present() == {"c"}
             assert link(models, held["a"]).exists()
@@ -104,6 +106,17 @@ def test_what_is_in_use_goes_only_if_it_must_and_after_its_job(models: Models) -
     assert models.make_room(2 * SIZE, (), even_in_use=False)
     assert models.present() == {"c"}
     assert files(models) == {held["c"].sha256}
+
+
+def test_what_no_job_uses_goes_before_what_one_does(models: Models) -> None:
+    busy, free = brought(models, "busy"), brought(models, "free")
+    used(models, free, 200)
+
+    with models.using(["busy"]):
+        used(models, busy, 100)
+        assert models.make_room(2 * SIZE, (), even_in_use=True)
+
+    assert models.present() == {"busy"}
 
 
 def test_nothing_goes_in_vain(models: Models) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,6 +24,7 @@ from support.downloads import (
     make_package,
     make_zip,
     nothing_told,
+    opened_by,
     release_named,
     run,
     sha256_of,
@@ -199,6 +201,8 @@ async def test_many_that_start_at_once_make_one_request_and_one_folder(
 
     async def counted(code: Path, package: Package) -> None:
         tried.append(code)
+        lock = store.folder / "locks" / f"unpack-{digest}"
+        await eventually(lambda: opened_by(os.getpid(), lock) == 8, "the others wait")
         await real(code, package)
 
     monkeypatch.setattr(packages_module, "_try_out", counted)
