@@ -22,6 +22,9 @@ from support.waiting import eventually_blocking
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+REDIS = "-server "
+"""What is in the command line of redis-server and of valkey-server, and in no other's of ours."""
+
 
 @dataclass(frozen=True)
 class Up:

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from muster.downloads.content import Content
 from muster.errors import InvalidInput
@@ -16,6 +25,16 @@ if TYPE_CHECKING:
     from typing import Self
 
     from muster.downloads.places import Places
+
+LONGEST_NOTE = 200
+"""What a note's name may have beside its ending, on common file systems."""
+
+
+def _noted(name: str) -> str:
+    """Return the name if a file can be named for it. Raises ``ValueError``."""
+    if len(quote(name, safe="")) > LONGEST_NOTE:
+        raise ValueError(f"it is longer than {LONGEST_NOTE} characters when its / and : are quoted")
+    return name
 
 
 class Model(BaseModel):
@@ -27,7 +46,7 @@ class Model(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Name
+    name: Annotated[Name, AfterValidator(_noted)]
     url: str
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     size: int = Field(gt=0)

@@ -134,8 +134,9 @@ class ModelKeeper:
         self._models.retain(self._catalogue.models)
         while True:
             try:
+                # In a thread: a file that was touched is read whole, a large one takes time to go.
                 await asyncio.to_thread(self._models.audit)
-                self._models.clear()
+                await asyncio.to_thread(self._models.clear)
                 if wish := await self.wish():
                     await self._fulfil(wish)
             except (RedisError, OSError) as error:
@@ -185,20 +186,24 @@ class ModelKeeper:
         names = [model.name for model in wish.models]
         if not await self._fetches.take(names, at_most=wish.at_most):
             return
-        size = sum(model.size for model in wish.models)
-        keep = self._kept | set(names)
-        if not self._models.make_room(size, keep, even_in_use=wish.starved):
-            await self._fetches.leave(names)
-            return
+        settled = False
         try:
-            async with self._kept_places(names):
-                for model in wish.models:
-                    await self._fetch(model)
-        except (DownloadFailed, ContentMismatch, NoSpace) as error:
+            if await asyncio.to_thread(self._make_room, wish):
+                async with self._kept_places(names):
+                    for model in wish.models:
+                        await self._fetch(model)
+                settled = True
+        except (DownloadFailed, ContentMismatch, NoSpace, OSError) as error:
             self._note_trouble(names, str(error))
-            await self._fetches.leave(names)
-        else:
+        if settled:
             await self._fetches.keep(names, for_s=SETTLE_S)
+        else:
+            await self._fetches.leave(names)
+
+    def _make_room(self, wish: Wish) -> bool:
+        size = sum(model.size for model in wish.models)
+        keep = self._kept.union(model.name for model in wish.models)
+        return self._models.make_room(size, keep, even_in_use=wish.starved)
 
     async def _fetch(self, model: Model) -> None:
         def tell(done: int, total: int | None) -> None:

@@ -15,7 +15,7 @@ from muster.jobs.model import JobRequest, JobState
 from muster.jobs.queue import Queue
 from muster.settings import RedisSettings
 from muster.simulation.comfyui.workflow import text_to_image
-from support.up import Up, running_up
+from support.up import REDIS, Up, running_up
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -70,12 +70,12 @@ async def test_no_job_is_lost_and_none_is_committed_twice_whatever_dies(up: Up) 
         "muster.cli worker",
         "muster.simulation.comfyui",
         "muster.cli server",
-        "redis-server",
+        REDIS,
         "muster.cli machine",
     ):
         up.processes(part)[0].kill()
         await _progress(up)
-    (redis_server,) = up.processes("redis-server")
+    (redis_server,) = up.processes(REDIS)
     redis_server.suspend()
     await anyio.sleep(OUTAGE_S)
     redis_server.resume()

@@ -14,7 +14,7 @@ import pytest
 from muster.errors import MusterError
 from muster.fleet.model import Machine, MachineState
 from muster.jobs.model import JobState
-from support.up import Up, running_up
+from support.up import REDIS, Up, running_up
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ async def test_a_fleet_runs_from_one_command(up: Up) -> None:
 async def test_a_fleet_heals_from_the_loss_of_any_part(up: Up) -> None:
     before = await _ready(up)
 
-    for part in ("redis-server", "muster.cli server", "muster.cli machine"):
+    for part in (REDIS, "muster.cli server", "muster.cli machine"):
         (victim,) = up.processes(part)
         victim.kill()
         await eventually(

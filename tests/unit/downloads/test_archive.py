@@ -1,9 +1,9 @@
 from __future__ import annotations
 
+import io
 import os
 import stat
 import struct
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,13 +48,13 @@ def with_central(data: bytes, values: dict[int, bytes]) -> bytes:
 
 def with_kind(kind: int) -> bytes:
     """Return an archive of one member that is not a plain file."""
-    file = Path(tempfile.mkdtemp()) / "a.zip"
+    buffer = io.BytesIO()
     member = zipfile.ZipInfo(f"{UNDER}/member")
     member.create_system = 3
     member.external_attr = (kind | 0o777) << 16
-    with zipfile.ZipFile(file, "w") as out:
+    with zipfile.ZipFile(buffer, "w") as out:
         out.writestr(member, "/etc/passwd")
-    return file.read_bytes()
+    return buffer.getvalue()
 
 
 def files_below(folder: Path) -> set[str]:

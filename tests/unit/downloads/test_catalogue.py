@@ -182,3 +182,9 @@ def test_a_model_survives_being_written_down() -> None:
     model = Model(name="a/b", url="https://files.example/x", sha256="a" * 64, size=1)
 
     assert Model.model_validate_json(model.model_dump_json()) == model
+
+
+def test_a_name_that_no_file_can_be_named_for_is_refused(file: Path) -> None:
+    file.write_text(entry(name=f'"a{"/:" * 60}b"', path='"a"'))
+
+    assert "longer than 200 characters" in refusal(file)

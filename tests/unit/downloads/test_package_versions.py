@@ -251,3 +251,11 @@ def test_code_that_is_no_release_is_what_is_installed() -> None:
     assert running_release() == installed_release()
     assert installed_release().name == "muster-fleet"
     assert not installed_release().sha256
+
+
+@pytest.mark.anyio
+async def test_the_longest_names_are_kept(server: FakeFetcher, packages: Packages) -> None:
+    long = release_named("v" * 100, asset="a" * 200, repo=f"{'o' * 39}/{'r' * 100}")
+    server.publish(long, ONE)
+
+    assert (await held(packages, long)).release == long

@@ -295,11 +295,3 @@ async def test_a_dangerous_package_is_refused(
         await held(packages)
 
     assert not list((store.folder / "unpacked").iterdir())
-
-
-@pytest.mark.anyio
-async def test_the_longest_names_are_kept(server: FakeFetcher, packages: Packages) -> None:
-    long = release_named("v" * 100, asset="a" * 200, repo=f"{'o' * 39}/{'r' * 100}")
-    server.publish(long, ONE)
-
-    assert (await held(packages, long)).release == long
