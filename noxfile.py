@@ -18,10 +18,12 @@ PYPROJECT = nox.project.load_toml("pyproject.toml")
 # One more than cores, since tests also wait; the long ones are not to run last.
 SIDE_BY_SIDE = (f"-n{(os.cpu_count() or 1) + 1}", "--dist=worksteal")
 LOCKED = {
-    "test": ["pyproject.toml", "--extra=embedded", "--group=test"],
-    "lint": ["--group=lint"],
-    "types": ["pyproject.toml", "--extra=embedded", "--group=types", "--group=test"],
-    "bench": ["pyproject.toml", "--extra=embedded", "--group=bench"],
+    "test": ["pyproject.toml", "--extra=embedded", "--group=test", "--group=build"],
+    "system": ["pyproject.toml", "--group=system", "--group=build"],
+    "image": ["pyproject.toml", "--group=image"],
+    "lint": ["--group=lint", "--group=build"],
+    "types": ["pyproject.toml", "--extra=embedded", "--group=types", "--group=system", "--group=build"],
+    "bench": ["pyproject.toml", "--extra=embedded", "--group=bench", "--group=build"],
 }
 
 
@@ -84,7 +86,7 @@ def lock(session: nox.Session) -> None:
     session.install("uv")
     for name, selection in LOCKED.items():
         session.run(
-            "uv", "pip", "compile", *selection, "--group=build", "--universal",
+            "uv", "pip", "compile", *selection, "--universal",
             "--generate-hashes", "--no-header", "--no-annotate", "--quiet",
             f"--output-file=requirements/{name}.txt", *session.posargs,
         )  # fmt: skip
