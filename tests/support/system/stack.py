@@ -1,0 +1,175 @@
+"""One fleet in containers: Redis and a server, to which machines come and from which they go."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import redis
+
+from muster.client import Client
+from muster.errors import MusterError
+from support.redis import free_port
+from support.system.belongings import Run, remove
+from support.system.compose import internal_networks, read_services
+from support.system.containers import LOOPBACK, Containers, awaited
+from support.system.image import ROOT
+from support.system.machines import MachineContainer
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from docker import DockerClient
+    from docker.models.containers import Container
+
+STAGING = ROOT / "envs" / "staging.compose.yaml"
+_REDIS_PORT, _SERVER_PORT = 6379, 8700
+
+
+class Stack:
+    """Runs what ``envs/staging.compose.yaml`` describes, with machines as tests want them.
+
+    As a context manager it removes all that is the run's, however the block ends.
+    """
+
+    def __init__(self, client: DockerClient, *, machine_image: str, redis_image: str) -> None:
+        self.run = Run()
+        self._engine = client
+        self._containers = Containers(client, self.run, STAGING.parent)
+        self.passwords = {
+            role: secrets.token_urlsafe() for role in ("operator", "server", "machine")
+        }
+        self._services = read_services(
+            STAGING,
+            {
+                "MACHINE_IMAGE": machine_image,
+                "REDIS_IMAGE": redis_image,
+                **{f"REDIS_{role.upper()}_PASSWORD": p for role, p in self.passwords.items()},
+            },
+        )
+        self._ports = {"redis": free_port(), "server": free_port()}
+        self._token = ""
+        self.redis: Container
+        self.server: Container
+
+    def client(self) -> Client:
+        """Return a client of the server, which may do everything."""
+        return Client(f"http://{LOOPBACK}:{self._ports['server']}", self._token)
+
+    def redis_client(self, role: str = "operator") -> redis.Redis:
+        """Return a client of Redis, with the rights of that role."""
+        url = f"redis://{role}:{self.passwords[role]}@{LOOPBACK}:{self._ports['redis']}/0"
+        return redis.Redis.from_url(url, socket_timeout=5)
+
+    def start_redis_and_server(self) -> None:
+        """Start both, and wait until they can be used."""
+        internal = internal_networks(STAGING)
+        front, back = (
+            self._containers.network(name, internal=name in internal) for name in ("front", "back")
+        )
+        redis_port, server_port = self._ports["redis"], self._ports["server"]
+        start = self._containers.start
+        self.redis = start(
+            self._services["redis"], networks=[front, back], ports={_REDIS_PORT: redis_port}
+        )
+        self._token = self._make_token()
+        self._await_redis()
+        self.server = start(
+            self._services["server"], networks=[front, back], ports={_SERVER_PORT: server_port}
+        )
+        with self.client() as client:
+            awaited(
+                client.queue,
+                "the server answers",
+                of=self.server,
+                hint="it needs Redis and the volume with its tokens.",
+                ignoring=(MusterError,),
+            )
+
+    def start_machine(
+        self,
+        machine_id: str,
+        *,
+        gpus: int,
+        volume: str | None = None,
+        **environment: str | None,
+    ) -> MachineContainer:
+        """Start a machine of that name, alone with Redis on a network of its own.
+
+        ``volume`` is where its data are: another machine's, to come after that. ``environment`` is
+        set on top of the compose file's; None unsets.
+        """
+        template = self._services["machine-1"]
+        variables = {
+            **template.environment,
+            "MACHINE_ID": machine_id,
+            "NUM_GPUS": str(gpus),
+            **environment,
+        }
+        service = replace(
+            template, environment={k: v for k, v in variables.items() if v is not None}
+        )
+        unique = f"{machine_id}-{secrets.token_hex(2)}"
+        network = self._containers.network(unique, internal="machine-1" in internal_networks(STAGING))
+        self._engine.networks.get(network).connect(self.redis, aliases=["redis"])
+        container = self._containers.start(
+            service,
+            name=unique,
+            networks=[network],
+            volumes=[f"{volume or unique}:/data"],
+        )
+        named = service.environment.get("MACHINE_ID") or service.environment["CONTAINER_NAME"]
+        return MachineContainer(
+            machine_id=named,
+            gpus=gpus,
+            container=container,
+            network=network,
+            volume=volume or unique,
+            stop_grace_s=service.stop_grace_s,
+            engine=self._engine,
+            redis=self.redis,
+            open_client=self.client,
+        )
+
+    def completions(self, jobs: list[str]) -> dict[str, int]:
+        """Return how often each of these jobs was committed as completed."""
+        with self.redis_client() as client:
+            entries: list[Any] = client.xrange("muster:{default}:events")  # type: ignore[assignment]
+        done = [f[b"job"].decode() for _, f in entries if f[b"state"] == b"completed"]
+        return {job: done.count(job) for job in jobs}
+
+    def _make_token(self) -> str:
+        adding = replace(
+            self._services["server"], command=["token", "add", "tests", "--role", "operate"]
+        )
+        container = self._containers.start(adding, name="token", networks=[])
+        try:
+            code = container.wait(timeout=60)["StatusCode"]
+            said = container.logs().decode().strip()
+        finally:
+            container.remove(force=True)
+        assert code == 0, said
+        return str(said)
+
+    def _await_redis(self) -> None:
+        with self.redis_client() as client:
+            awaited(
+                partial(client.ping),
+                "Redis answers",
+                of=self.redis,
+                hint="envs/redis/start needs the three passwords.",
+                ignoring=(redis.RedisError,),
+            )
+
+    def __enter__(self) -> Self:
+        try:
+            self.start_redis_and_server()
+        except BaseException:
+            remove(self._engine, self.run.id)
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        remove(self._engine, self.run.id)
