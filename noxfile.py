@@ -6,6 +6,7 @@ Arguments after ``--`` reach pytest: ``nox -s unit -- -k lease -n0``.
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 import nox
@@ -65,6 +66,34 @@ def integration(session: nox.Session) -> None:
     run_tests(session, "tests/integration")
 
 
+for count in range(1, 9):
+
+    @nox.session(name=f"system-{count}gpu", tags=["system"], default=False)
+    def system(session: nox.Session, gpus: int = count) -> None:
+        """Run whole fleets in containers, with machines of that many GPUs."""
+        run_system(session, "tests/system/fleet", f"--gpus={gpus}")
+
+
+@nox.session(name="system-scaling", tags=["system"], default=False)
+def system_scaling(session: nox.Session) -> None:
+    """Compare machines of 1 and of 8 GPUs, in one run."""
+    run_system(session, "tests/system/scaling", "--capture=no")
+
+
+@nox.session(name="system-compose", tags=["system"], default=False)
+def system_compose(session: nox.Session) -> None:
+    """Start the compose files as people do, and complete a job on each."""
+    run_system(session, "tests/system/compose")
+
+
+@nox.session(default=False)
+def image(session: nox.Session) -> None:
+    """Build the machine's image, `muster-machine`."""
+    need_docker(session)
+    install(session, "system")
+    session.run("python", "-m", "support.system.image", env={"PYTHONPATH": "tests"})
+
+
 @nox.session(default=False)
 def coverage(session: nox.Session) -> None:
     """Combine what the test sessions have measured, and apply the gate."""
@@ -110,6 +139,31 @@ def run_tests(session: nox.Session, folder: str) -> str:
     session.run("coverage", "run", "-m", "pytest", *arguments, env=env)
     session.run("coverage", "combine", "--quiet", env=env)
     return data
+
+
+def run_system(session: nox.Session, folder: str, *options: str) -> None:
+    """Run a folder of the system tests, one after the other: they share a fleet."""
+    need_docker(session)
+    install(session, "system")
+    paths = [word for word in session.posargs if Path(word.partition("::")[0]).exists()]
+    session.run("pytest", *options, *session.posargs, *([] if paths else [folder]))
+
+
+def need_docker(session: nox.Session) -> None:
+    """Stop at once, before anything is installed, where no Docker engine answers."""
+    address = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+    scheme, _, place = address.partition("://")
+    if scheme != "unix":
+        return  # the tests themselves say whether they reach it
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(place)
+        except OSError as error:
+            session.error(
+                f"{session.name} needs a Docker engine, and none answers at {address} "
+                f"({error.strerror}). Install and start one (on Debian: apt-get install "
+                "docker.io), or set DOCKER_HOST."
+            )
 
 
 def install(session: nox.Session, name: str) -> None:

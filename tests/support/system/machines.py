@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,6 +24,19 @@ if TYPE_CHECKING:
 
 SERVICE = "muster.simulation.comfyui"
 WORKER = "muster.cli worker"
+REST = "the agent, its supervisor, the init"
+_LIST = """
+import json, psutil
+running = psutil.process_iter(["pid", "cmdline", "status"])
+print(json.dumps([p.info for p in running if p.info["status"] != psutil.STATUS_ZOMBIE]))
+"""
+_MEASURE = """
+import json, psutil
+print(json.dumps([
+    [" ".join(p.cmdline()), p.memory_full_info().uss, sum(p.cpu_times()[:2])]
+    for p in psutil.process_iter()
+]))
+"""
 READY_HINT = (
     "the machine's reasons above say what differs from its plan; each program's last lines follow "
     "its name in the log."
@@ -38,10 +52,19 @@ class Process:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What a process has for itself (its own memory, in MiB) and has used (CPU seconds)."""
+
+    memory_mib: float
+    cpu_s: float
+
+
+@dataclass(frozen=True)
 class MachineContainer:
     """A machine that a test started."""
 
     machine_id: str
+    label: str
     gpus: int
     container: Container
     network: str
@@ -50,6 +73,11 @@ class MachineContainer:
     engine: DockerClient
     redis: Container
     open_client: Callable[[], Client]
+
+    @property
+    def hostname(self) -> str:
+        """The name by which the container knows itself, unlike any before it on the same data."""
+        return str(self.container.id)[:12]
 
     def look(self) -> Machine:
         """Return the machine as the server tells of it."""
@@ -75,7 +103,9 @@ class MachineContainer:
             self.look,
             f"machine {self.machine_id} with {self.gpus} GPUs is {state}",
             of=self.container,
-            until=lambda now: now.state is state and now.incarnation != after,
+            until=lambda now: (
+                now.state is state and now.host == self.hostname and now.incarnation != after
+            ),
             timeout_s=timeout_s,
             ignoring=(MusterError,),
             hint=hint,
@@ -84,6 +114,11 @@ class MachineContainer:
     def until_idle(self, *, after: str | None = None, timeout_s: float = 90) -> Machine:
         """Wait until it is ready, and all its workers wait for jobs."""
         ready = self.until(MachineState.READY, after=after, timeout_s=timeout_s)
+        self.until_workers_idle(timeout_s=timeout_s)
+        return ready
+
+    def until_workers_idle(self, *, timeout_s: float = 90) -> None:
+        """Wait until all its workers wait for jobs, whatever the machine says meanwhile."""
         awaited(
             lambda: [worker.state for worker in self.workers()],
             f"its {self.gpus} workers are idle",
@@ -92,40 +127,49 @@ class MachineContainer:
             timeout_s=timeout_s,
             hint="a worker that is `starting` waits for its service; `busy` has a job.",
         )
-        return ready
 
     def processes(self, word: str = "") -> list[Process]:
         """Return the processes whose command line holds a word, as the container itself sees them.
 
         Processes, not what the machine says of itself.
         """
-        listed = self.run(
-            "python",
-            "-c",
-            "import psutil\n"
-            "for p in psutil.process_iter(['pid', 'cmdline', 'status']):\n"
-            "    if p.info['status'] != 'zombie':\n"
-            "        print(p.info['pid'], *(p.info['cmdline'] or ['?']))",
-        )
-        found = [line.partition(" ") for line in listed.splitlines()]
-        return [Process(int(pid), command) for pid, _, command in found if word in command]
+        listed = json.loads(self.run("python", "-c", _LIST))
+        found = [Process(each["pid"], " ".join(each["cmdline"])) for each in listed]
+        return [process for process in found if word in process.command]
 
     def count_from_outside(self, word: str) -> int:
         """Count such processes as the computer's own process list shows them."""
         rows = self.container.top(ps_args="-eo pid,args")["Processes"]
         return sum(word in row[-1] for row in rows)
 
-    def run(self, *argv: str) -> str:
+    def costs(self) -> dict[str, list[Cost]]:
+        """Return what each worker, each service and the rest have cost so far."""
+        costs: dict[str, list[Cost]] = {WORKER: [], SERVICE: [], REST: []}
+        for command, memory, cpu_s in json.loads(self.run("python", "-c", _MEASURE)):
+            if "psutil" not in command:
+                kind = next((word for word in (WORKER, SERVICE) if word in command), REST)
+                costs[kind].append(Cost(memory / 2**20, cpu_s))
+        return costs
+
+    def run(self, *argv: str, **environment: str) -> str:
         """Run a program inside and return what it printed; it must succeed."""
-        code, output = self.container.exec_run(list(argv))
+        code, output = self.container.exec_run(list(argv), environment=environment)
         said = str(output.decode(errors="replace"))
         assert code == 0, f"{argv[0]} in {self.container.name} failed with {code}: {said}"
         return said
 
+    def pids(self) -> dict[str, int | None]:
+        """Return the process of each of the machine's programs, as it tells of them."""
+        return {program.name: program.pid for program in self.look().programs}
+
     def kill_process(self, program: str) -> None:
         """End one of the machine's programs by SIGKILL, from within."""
-        pids = {each.name: each.pid for each in self.look().programs}
-        self.run("python", "-c", f"import os; os.kill({pids[program]}, 9)")
+        self.run("python", "-c", f"import os; os.kill({self.pids()[program]}, 9)")
+
+    def environment(self, process: Process) -> dict[str, str]:
+        """Return a process's environment variables."""
+        variables = self.run("cat", f"/proc/{process.pid}/environ").rstrip("\0").split("\0")
+        return dict(variable.split("=", 1) for variable in variables)
 
     def disconnect(self) -> None:
         """Take the machine off its network."""

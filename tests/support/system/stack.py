@@ -49,18 +49,18 @@ class Stack:
                 **{f"REDIS_{role.upper()}_PASSWORD": p for role, p in self.passwords.items()},
             },
         )
-        self._ports = {"redis": free_port(), "server": free_port()}
+        self.redis_port, self.server_port = free_port(), free_port()
         self._token = ""
         self.redis: Container
         self.server: Container
 
     def client(self) -> Client:
         """Return a client of the server, which may do everything."""
-        return Client(f"http://{LOOPBACK}:{self._ports['server']}", self._token)
+        return Client(f"http://{LOOPBACK}:{self.server_port}", self._token)
 
     def redis_client(self, role: str = "operator") -> redis.Redis:
         """Return a client of Redis, with the rights of that role."""
-        url = f"redis://{role}:{self.passwords[role]}@{LOOPBACK}:{self._ports['redis']}/0"
+        url = f"redis://{role}:{self.passwords[role]}@{LOOPBACK}:{self.redis_port}/0"
         return redis.Redis.from_url(url, socket_timeout=5)
 
     def start_redis_and_server(self) -> None:
@@ -69,15 +69,14 @@ class Stack:
         front, back = (
             self._containers.network(name, internal=name in internal) for name in ("front", "back")
         )
-        redis_port, server_port = self._ports["redis"], self._ports["server"]
         start = self._containers.start
         self.redis = start(
-            self._services["redis"], networks=[front, back], ports={_REDIS_PORT: redis_port}
+            self._services["redis"], networks=[front, back], ports={_REDIS_PORT: self.redis_port}
         )
         self._token = self._make_token()
         self._await_redis()
         self.server = start(
-            self._services["server"], networks=[front, back], ports={_SERVER_PORT: server_port}
+            self._services["server"], networks=[front, back], ports={_SERVER_PORT: self.server_port}
         )
         with self.client() as client:
             awaited(
@@ -94,18 +93,23 @@ class Stack:
         *,
         gpus: int,
         volume: str | None = None,
+        service_options: str = "",
         **environment: str | None,
     ) -> MachineContainer:
         """Start a machine of that name, alone with Redis on a network of its own.
 
-        ``volume`` is where its data are: another machine's, to come after that. ``environment`` is
-        set on top of the compose file's; None unsets.
+        Its workers have the label ``machine=machine_id``. ``volume`` is where its data are: another
+        machine's, to come after that. ``environment`` is set on top of the compose file's; None
+        unsets. ``service_options`` are added to its services' command line.
         """
         template = self._services["machine-1"]
+        command = template.environment["SERVICE_COMMAND"]
         variables = {
             **template.environment,
             "MACHINE_ID": machine_id,
             "NUM_GPUS": str(gpus),
+            "WORKER_LABELS": f"machine={machine_id}",
+            "SERVICE_COMMAND": f"{command} {service_options}",
             **environment,
         }
         service = replace(
@@ -123,6 +127,7 @@ class Stack:
         named = service.environment.get("MACHINE_ID") or service.environment["CONTAINER_NAME"]
         return MachineContainer(
             machine_id=named,
+            label=machine_id,
             gpus=gpus,
             container=container,
             network=network,

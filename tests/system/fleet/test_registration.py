@@ -28,17 +28,6 @@ def test_registers_all_workers_with_correct_machine_id(
     assert not [worker for worker in everyone if worker.machine_id in {"", "unknown"}]
 
 
-def test_is_the_same_machine_after_a_restart(machine: MachineContainer, gpus: int) -> None:
-    before = machine.look()
-
-    machine.container.restart(timeout=machine.stop_grace_s)
-
-    after = machine.until_idle(after=before.incarnation)
-    assert after.machine_id == before.machine_id
-    assert {worker.incarnation for worker in machine.workers()} == {after.incarnation}
-    assert len(machine.workers()) == gpus
-
-
 def test_a_changed_container_name_makes_another_machine(
     start_machine: StartMachine, client: Client, gpus: int
 ) -> None:
