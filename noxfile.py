@@ -23,7 +23,13 @@ LOCKED = {
     "system": ["pyproject.toml", "--group=system", "--group=build"],
     "image": ["pyproject.toml", "--group=image"],
     "lint": ["--group=lint", "--group=build"],
-    "types": ["pyproject.toml", "--extra=embedded", "--group=types", "--group=system", "--group=build"],
+    "types": [
+        "pyproject.toml",
+        "--extra=embedded",
+        "--group=types",
+        "--group=system",
+        "--group=build",
+    ],
     "bench": ["pyproject.toml", "--extra=embedded", "--group=bench", "--group=build"],
 }
 
@@ -80,10 +86,10 @@ def system_scaling(session: nox.Session) -> None:
     run_system(session, "tests/system/scaling", "--capture=no")
 
 
-@nox.session(name="system-compose", tags=["system"], default=False)
-def system_compose(session: nox.Session) -> None:
-    """Start the compose files as people do, and complete a job on each."""
-    run_system(session, "tests/system/compose")
+@nox.session(name="system-setup", tags=["system"], default=False)
+def system_setup(session: nox.Session) -> None:
+    """Start the compose files as people do; see that no run leaves anything behind."""
+    run_system(session, "tests/system/setup")
 
 
 @nox.session(default=False)

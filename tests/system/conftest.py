@@ -86,7 +86,8 @@ def start_machine(stack: Stack, gpus: int) -> Iterator[StartMachine]:
 
         def start(name: str = "box", **options: object) -> MachineContainer:
             machine = stack.start_machine(
-                f"{prefix}-{name}", **{"gpus": gpus, **options}  # type: ignore[arg-type]
+                f"{prefix}-{name}",
+                **{"gpus": gpus, **options},  # type: ignore[arg-type]
             )
             started.callback(machine.remove)
             return machine

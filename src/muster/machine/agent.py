@@ -72,9 +72,7 @@ def _caretaker(planned: Plan, settings: MachineSettings) -> Caretaker:
 
 
 @asynccontextmanager
-async def _relaying(
-    planned: Plan, caretaker: Caretaker, *, wanted: bool
-) -> AsyncIterator[None]:
+async def _relaying(planned: Plan, caretaker: Caretaker, *, wanted: bool) -> AsyncIterator[None]:
     """Pass on what the programs print, if that is wanted, until all have ended."""
     if not wanted:
         yield

@@ -1,4 +1,4 @@
-"""A container's health check: ``python -m muster.machine.health`` fails unless the machine is ready.
+"""A container's health check: ``python -m muster.machine.health`` fails unless it is ready.
 
 The agent leaves a note of the machine's state each time that it reports. Only the standard library
 is imported here: the check runs every few seconds, beside the work.

@@ -95,4 +95,3 @@ def _remove(client: DockerClient, label: str, doomed: Callable[[Mapping[str, str
         if doomed(labels):
             with suppress(NotFound):
                 how[kind](name)
-

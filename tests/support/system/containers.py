@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from docker.errors import DockerException
 
@@ -50,12 +50,15 @@ class Containers:
         ports: Mapping[int, int] | None = None,
         volumes: list[str] | None = None,
     ) -> Container:
-        """Start a service. ``networks`` are existing ones, on which it is known by its name.
+        """Start a service. ``networks`` are existing ones, or none, on which it has its name.
 
         ``ports`` maps its ports to those of this computer's loopback.
         """
         api = self.client.api
         options = {key: value for key, value in service.options.items() if key != "user"}
+        endpoints: Any = {
+            name: api.create_endpoint_config(aliases=[service.name]) for name in networks[:1]
+        }
         created = api.create_container(
             service.image,
             service.command,
@@ -67,14 +70,11 @@ class Containers:
             ports=list(ports or ()),
             host_config=api.create_host_config(
                 binds=[self._bind(volume) for volume in volumes or service.volumes],
+                network_mode=None if networks else "none",
                 port_bindings={inside: (LOOPBACK, port) for inside, port in (ports or {}).items()},
                 **options,
             ),
-            networking_config=api.create_networking_config(
-                {networks[0]: api.create_endpoint_config(aliases=[service.name])}
-            )
-            if networks
-            else None,
+            networking_config=api.create_networking_config(endpoints),
         )
         for network in networks[1:]:
             api.connect_container_to_network(created["Id"], network, aliases=[service.name])

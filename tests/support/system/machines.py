@@ -154,7 +154,8 @@ class MachineContainer:
     def run(self, *argv: str, **environment: str) -> str:
         """Run a program inside and return what it printed; it must succeed."""
         code, output = self.container.exec_run(list(argv), environment=environment)
-        said = str(output.decode(errors="replace"))
+        assert isinstance(output, bytes)
+        said = output.decode(errors="replace")
         assert code == 0, f"{argv[0]} in {self.container.name} failed with {code}: {said}"
         return said
 

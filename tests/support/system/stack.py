@@ -7,10 +7,10 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import redis
 
 from muster.client import Client
-from muster.errors import MusterError
 from support.redis import free_port
 from support.system.belongings import Run, remove
 from support.system.compose import internal_networks, read_services
@@ -54,9 +54,14 @@ class Stack:
         self.redis: Container
         self.server: Container
 
+    @property
+    def url(self) -> str:
+        """Where the server is."""
+        return f"http://{LOOPBACK}:{self.server_port}"
+
     def client(self) -> Client:
         """Return a client of the server, which may do everything."""
-        return Client(f"http://{LOOPBACK}:{self.server_port}", self._token)
+        return Client(self.url, self._token)
 
     def redis_client(self, role: str = "operator") -> redis.Redis:
         """Return a client of Redis, with the rights of that role."""
@@ -78,14 +83,13 @@ class Stack:
         self.server = start(
             self._services["server"], networks=[front, back], ports={_SERVER_PORT: self.server_port}
         )
-        with self.client() as client:
-            awaited(
-                client.queue,
-                "the server answers",
-                of=self.server,
-                hint="it needs Redis and the volume with its tokens.",
-                ignoring=(MusterError,),
-            )
+        awaited(
+            lambda: httpx.get(f"{self.url}/readyz", trust_env=False).is_success,
+            "the server is ready",
+            of=self.server,
+            hint="it needs Redis and the volume with its tokens.",
+            ignoring=(httpx.TransportError,),
+        )
 
     def start_machine(
         self,
@@ -116,7 +120,9 @@ class Stack:
             template, environment={k: v for k, v in variables.items() if v is not None}
         )
         unique = f"{machine_id}-{secrets.token_hex(2)}"
-        network = self._containers.network(unique, internal="machine-1" in internal_networks(STAGING))
+        network = self._containers.network(
+            unique, internal="machine-1" in internal_networks(STAGING)
+        )
         self._engine.networks.get(network).connect(self.redis, aliases=["redis"])
         container = self._containers.start(
             service,
@@ -141,7 +147,7 @@ class Stack:
     def completions(self, jobs: list[str]) -> dict[str, int]:
         """Return how often each of these jobs was committed as completed."""
         with self.redis_client() as client:
-            entries: list[Any] = client.xrange("muster:{default}:events")  # type: ignore[assignment]
+            entries: list[Any] = client.xrange("muster:{default}:events")
         done = [f[b"job"].decode() for _, f in entries if f[b"state"] == b"completed"]
         return {job: done.count(job) for job in jobs}
 

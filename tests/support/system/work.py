@@ -23,7 +23,9 @@ STEP_S = 0.01
 _seeds = count()
 
 
-def submit(client: Client, machine: MachineContainer, *, jobs: int = 1, steps: int = 4) -> list[str]:
+def submit(
+    client: Client, machine: MachineContainer, *, jobs: int = 1, steps: int = 4
+) -> list[str]:
     """Submit jobs that only that machine can run, each different; return their ids."""
     wanted = Requirements(labels={"machine": machine.label})
     requests = [
@@ -58,7 +60,12 @@ def gpu_of(machine: MachineContainer, job: Job) -> int:
 
 
 def all_complete(
-    stack: Stack, client: Client, machine: MachineContainer, jobs: list[str], *, timeout_s: float = 90
+    stack: Stack,
+    client: Client,
+    machine: MachineContainer,
+    jobs: list[str],
+    *,
+    timeout_s: float = 90,
 ) -> list[Job]:
     """Wait until all jobs are over; each must be completed, and was committed once."""
 

@@ -33,7 +33,13 @@ def test_a_changed_container_name_makes_another_machine(
 ) -> None:
     # Given a machine that takes its name from CONTAINER_NAME
     first = start_machine("first", MACHINE_ID=None, CONTAINER_NAME="name-a")
-    assert first.until_idle().machine_id == "name-a"
+    awaited(
+        lambda: {worker.machine_id for worker in first.workers()},
+        "its workers have registered",
+        of=first.container,
+        until={"name-a"}.__eq__,
+        hint="workers take their machine's name from the file that the agent writes.",
+    )
 
     # When its container is made anew under another name, on the same data
     first.remove()

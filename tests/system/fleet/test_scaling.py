@@ -40,7 +40,9 @@ def test_each_gpu_has_its_own_service_and_worker(machine: MachineContainer, gpus
         for kind in (SERVICE, WORKER)
         for process in machine.processes(kind)
     )
-    ports = {process.command.split("--port ")[1].split()[0] for process in machine.processes(SERVICE)}
+    ports = {
+        process.command.split("--port ")[1].split()[0] for process in machine.processes(SERVICE)
+    }
 
     assert bound == {(kind, str(gpu)): 1 for kind in (SERVICE, WORKER) for gpu in range(gpus)}
     assert ports == {str(8188 + gpu) for gpu in range(gpus)}

@@ -15,7 +15,7 @@ from support.system.machines import REST, SERVICE, WORKER
 from support.system.work import all_complete, submit
 
 if TYPE_CHECKING:
-    from support.system.machines import Cost, MachineContainer
+    from support.system.machines import MachineContainer
     from support.system.stack import Stack
 
 COUNTS = (1, 8)
