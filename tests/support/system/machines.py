@@ -59,7 +59,7 @@ class Cost:
     cpu_s: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MachineContainer:
     """A machine that a test started."""
 

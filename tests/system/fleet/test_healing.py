@@ -68,39 +68,38 @@ def test_a_restart_keeps_the_machine_and_its_jobs(
     assert len(machine.workers()) == gpus
 
 
-def test_heals_from_a_pause_longer_than_leases(
-    machine: MachineContainer, stack: Stack, client: Client, gpus: int
+def test_heals_from_a_pause_and_a_cut_network_longer_than_leases(
+    machine: MachineContainer,
+    start_machine: StartMachine,
+    stack: Stack,
+    client: Client,
+    gpus: int,
 ) -> None:
-    jobs = submit(client, machine, jobs=2 * gpus, steps=LONG)
-    running = [until_state(client, machine, job, JobState.RUNNING).id for job in jobs[:gpus]]
+    # Given two machines at work, so that the test waits for leases to end only once
+    cut = start_machine("cut", gpus=1)
+    jobs = {each: submit(client, each, jobs=2 * each.gpus, steps=LONG) for each in (machine, cut)}
+    running = [jobs[cut][0], *jobs[machine][:gpus]]
+    for job in running:
+        until_state(client, cut, job, JobState.RUNNING)
 
+    # When one is paused and the other cut off until their jobs are nobody's any more
     machine.container.pause()
-    for job in running:  # the lease of each is over, and it is nobody's
+    cut.disconnect()
+    for job in running:
         awaited(
             lambda job=job: client.get(job).state,
-            f"job {job} is taken from the paused machine",
-            of=machine.container,
+            f"job {job} is taken from its machine",
+            of=cut.container,
             until=lambda state: state is not JobState.RUNNING,
-            timeout_s=60,
             hint="the server's recovery ends leases that were not extended for 15 s.",
         )
-    assert machine.look().state is MachineState.OFFLINE
+    assert {each.look().state for each in jobs} == {MachineState.OFFLINE}
+
+    # Then both come back, and each job is committed once
     machine.container.unpause()
-
-    all_complete(stack, client, machine, jobs)
-
-
-def test_heals_from_a_cut_network(
-    machine: MachineContainer, stack: Stack, client: Client, gpus: int
-) -> None:
-    jobs = submit(client, machine, jobs=2 * gpus, steps=LONG)
-    until_state(client, machine, jobs[0], JobState.RUNNING)
-
-    machine.disconnect()
-    machine.until(MachineState.OFFLINE, hint="one that says nothing for 10 s is offline.")
-    machine.reconnect()
-
-    all_complete(stack, client, machine, jobs)
+    cut.reconnect()
+    for each, its_jobs in jobs.items():
+        all_complete(stack, client, each, its_jobs)
 
 
 def test_heals_from_a_killed_container(

@@ -30,7 +30,8 @@ def assert_runs(machine: MachineContainer, gpus: int) -> None:
     assert machine.count_from_outside(WORKER) == gpus
 
 
-def test_scales_to_n_gpus_correctly(machine: MachineContainer, gpus: int) -> None:
+def test_scales_from_1_to_8_gpus_correctly(machine: MachineContainer, gpus: int) -> None:
+    """Of all numbers, this session's."""
     assert_runs(machine, gpus)
 
 
