@@ -171,6 +171,8 @@ class Agent:
     async def _look(self) -> None:
         """Compare what runs with the plan, and judge."""
         page = await self._registry.workers(machine_id=self._plan.machine_id, limit=4 * MAX_GPUS)
+        if self._state is MachineState.DRAINING:  # since we asked
+            return
         reasons = differences(
             self._plan,
             self._caretaker.programs,
