@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from support.system.machines import MachineContainer
     from support.system.stack import Stack
 
-LONG = 300
+LONG = 200
 """Steps of ten milliseconds: long enough for a job to be caught at work."""
 
 

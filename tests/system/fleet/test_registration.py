@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from muster.errors import NotFound
-from muster.fleet.model import MachineState, WorkerState
+from muster.fleet.model import WorkerState
 from support.system.containers import awaited
 
 if TYPE_CHECKING:
     from conftest import StartMachine
     from muster.client import Client
+    from muster.fleet.model import Worker
     from support.system.machines import MachineContainer
+
+
+def workers_of(client: Client, machine_id: str) -> list[Worker]:
+    return client.workers(machine_id=machine_id, limit=100).workers
 
 
 def test_registers_all_workers_with_correct_machine_id(
@@ -48,15 +53,13 @@ def test_a_changed_container_name_makes_another_machine(
     # Then it is the machine of the new name, and of the old one nothing lives
     assert second.until_idle().machine_id == "name-b"
     awaited(
-        lambda: client.machine("name-a").state,
-        "the old name is offline",
+        lambda: {client.machine("name-a").state, *(w.state for w in workers_of(client, "name-a"))},
+        "the old name and its workers are offline",
         of=second.container,
-        until=MachineState.OFFLINE.__eq__,
-        hint="a machine is offline when it has said nothing for ten seconds.",
+        until={"offline"}.__eq__,
+        hint="who has said nothing for ten seconds is offline.",
     )
-    live = [w for w in client.workers(limit=200).workers if w.state is not WorkerState.OFFLINE]
-    assert not [worker for worker in live if worker.machine_id == "name-a"]
-    assert len([worker for worker in live if worker.machine_id == "name-b"]) == gpus
+    assert [worker.state for worker in workers_of(client, "name-b")] == [WorkerState.IDLE] * gpus
 
 
 def test_survives_cache_cleanup_and_maintains_association(
