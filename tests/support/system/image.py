@@ -7,11 +7,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from docker.errors import BuildError, ImageNotFound
+from docker.errors import APIError, BuildError, ImageNotFound
 from packaging.requirements import Requirement
 
 from support.system.engine import base_image, connect
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[3]
 NAME = "muster-machine"
+KEPT = timedelta(days=1)
 _LOCK = ROOT / "requirements" / "image.txt"
 _DOCKERFILE = ROOT / "envs" / "machine" / "Dockerfile"
 _INSTALLER = "pip"
@@ -63,7 +66,18 @@ def machine_image(client: DockerClient) -> str:
         with tempfile.TemporaryDirectory(prefix="muster-image-") as folder:
             _gather(client, base, Path(folder))
             _build(client, base, Path(folder), tag)
+        _forget_old(client)
     return tag
+
+
+def _forget_old(client: DockerClient) -> None:
+    """Remove images of sources as they were long ago, unless something runs from them."""
+    for image in client.images.list(NAME):
+        created = datetime.fromisoformat(str(image.attrs["Created"])[:19]).replace(tzinfo=UTC)
+        if datetime.now(UTC) - created > KEPT:
+            for tag in image.tags:
+                with suppress(APIError):
+                    client.images.remove(tag)
 
 
 def _digest(base_id: str) -> str:
