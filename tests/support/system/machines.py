@@ -71,7 +71,7 @@ class MachineContainer:
     volume: str
     stop_grace_s: int
     engine: DockerClient
-    redis: Container
+    neighbours: list[Container]
     open_client: Callable[[], Client]
 
     @property
@@ -195,6 +195,7 @@ class MachineContainer:
             self.container.remove(force=True)
         with suppress(NotThere):
             network = self.engine.networks.get(self.network)
-            with suppress(NotThere):
-                network.disconnect(self.redis, force=True)
+            for neighbour in self.neighbours:
+                with suppress(NotThere):
+                    network.disconnect(neighbour, force=True)
             network.remove()

@@ -53,6 +53,8 @@ class Stack:
         self._token = ""
         self.redis: Container
         self.server: Container
+        self.within_reach: dict[str, Container] = {}
+        """What each machine finds on its network, by name."""
 
     @property
     def url(self) -> str:
@@ -78,6 +80,7 @@ class Stack:
         self.redis = start(
             self._services["redis"], networks=[front, back], ports={_REDIS_PORT: self.redis_port}
         )
+        self.within_reach["redis"] = self.redis
         self._token = self._make_token()
         self._await_redis()
         self.server = start(
@@ -123,7 +126,8 @@ class Stack:
         network = self._containers.network(
             unique, internal="machine-1" in internal_networks(STAGING)
         )
-        self._engine.networks.get(network).connect(self.redis, aliases=["redis"])
+        for alias, neighbour in self.within_reach.items():
+            self._engine.networks.get(network).connect(neighbour, aliases=[alias])
         container = self._containers.start(
             service,
             name=unique,
@@ -140,7 +144,7 @@ class Stack:
             volume=volume or unique,
             stop_grace_s=service.stop_grace_s,
             engine=self._engine,
-            redis=self.redis,
+            neighbours=list(self.within_reach.values()),
             open_client=self.client,
         )
 
