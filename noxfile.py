@@ -9,6 +9,7 @@ import hashlib
 import os
 import platform
 import shutil
+import socket
 import sys
 from pathlib import Path
 
@@ -23,12 +24,14 @@ PYPROJECT = nox.project.load_toml("pyproject.toml")
 SIDE_BY_SIDE = (f"-n{(os.cpu_count() or 1) + 1}", "--dist=worksteal")
 LOCKED = {
     "test": ["pyproject.toml", "--extra=embedded", "--group=test", "--group=build"],
+    "system": ["pyproject.toml", "--group=system", "--group=build"],
+    "image": ["pyproject.toml", "--group=image"],
     "lint": ["--group=lint", "--group=build"],
     "types": [
         "pyproject.toml",
         "--extra=embedded",
         "--group=types",
-        "--group=test",
+        "--group=system",
         "--group=build",
     ],
     "package": ["pyproject.toml"],
@@ -73,6 +76,34 @@ def integration(session: nox.Session) -> None:
     """Run the tests with real processes, real HTTP and Redis over TCP."""
     install(session, "test")
     run_tests(session, "tests/integration")
+
+
+for count in range(1, 9):
+
+    @nox.session(name=f"system-{count}gpu", tags=["system"], default=False)
+    def system(session: nox.Session, gpus: int = count) -> None:
+        """Run whole fleets in containers, with machines of that many GPUs."""
+        run_system(session, "tests/system/fleet", f"--gpus={gpus}")
+
+
+@nox.session(name="system-scaling", tags=["system"], default=False)
+def system_scaling(session: nox.Session) -> None:
+    """Compare machines of 1 and of 8 GPUs, in one run."""
+    run_system(session, "tests/system/scaling", "--capture=no")
+
+
+@nox.session(name="system-setup", tags=["system"], default=False)
+def system_setup(session: nox.Session) -> None:
+    """Start the compose files as people do; see that no run leaves anything behind."""
+    run_system(session, "tests/system/setup")
+
+
+@nox.session(default=False)
+def image(session: nox.Session) -> None:
+    """Build the machine's image, `muster-machine`."""
+    need_docker(session)
+    install(session, "system")
+    session.run("python", "-m", "support.system.image", env={"PYTHONPATH": "tests"})
 
 
 @nox.session(default=False)
@@ -161,6 +192,31 @@ def run_tests(session: nox.Session, folder: str) -> str:
     session.run("coverage", "run", "-m", "pytest", *arguments, env=env)
     session.run("coverage", "combine", "--quiet", env=env)
     return data
+
+
+def run_system(session: nox.Session, folder: str, *options: str) -> None:
+    """Run a folder of the system tests, one after the other: they share a fleet."""
+    need_docker(session)
+    install(session, "system")
+    paths = [word for word in session.posargs if Path(word.partition("::")[0]).exists()]
+    session.run("pytest", *options, *session.posargs, *([] if paths else [folder]))
+
+
+def need_docker(session: nox.Session) -> None:
+    """Stop at once, before anything is installed, where no Docker engine answers."""
+    address = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+    scheme, _, place = address.partition("://")
+    if scheme != "unix":
+        return  # the tests themselves say whether they reach it
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(place)
+        except OSError as error:
+            session.error(
+                f"{session.name} needs a Docker engine, and none answers at {address} "
+                f"({error.strerror}). Install and start one (on Debian: apt-get install "
+                "docker.io), or set DOCKER_HOST."
+            )
 
 
 def install(session: nox.Session, name: str) -> None:

@@ -26,7 +26,11 @@ if TYPE_CHECKING:
     from support.redis import Listen
 
 TESTS = Path(__file__).parent
-TIERS = {"unit": "no network; one process", "integration": "real processes, loopback TCP"}
+TIERS = {
+    "unit": "no network; one process",
+    "integration": "real processes, loopback TCP",
+    "system": "whole fleets in containers",
+}
 
 # A commit is judged by the same examples each time; `default` and `nightly` explore.
 settings.register_profile("default", deadline=None, max_examples=40)
@@ -35,6 +39,11 @@ settings.register_profile("nightly", deadline=None, max_examples=2_000, print_bl
 settings.load_profile(
     os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.environ else "default")
 )
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Take the number of GPUs that the system sessions are named for."""
+    parser.addoption("--gpus", type=int, default=4, help="GPUs of the system tests' machines")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -72,6 +72,7 @@ def eventually_blocking(
     until: Callable[[T], object] = bool,
     timeout_s: float = 10,
     ignoring: tuple[type[Exception], ...] = (),
+    every_s: float = EVERY_S,
 ) -> T:
     """Do as ``eventually`` does, for tests without an event loop."""
     wait = _Wait(message, timeout_s)
@@ -84,7 +85,7 @@ def eventually_blocking(
             if until(answer):
                 return answer
             wait.saw(answer)
-        time.sleep(EVERY_S)
+        time.sleep(every_s)
 
 
 class _Wait:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import structlog
 from redis.exceptions import RedisError
@@ -17,15 +18,19 @@ from muster.errors import Conflict, NotFound
 from muster.fleet.model import Machine, MachineState, Program
 from muster.fleet.registry import HEARTBEAT_S, Registry
 from muster.jobs.connection import check, connect
-from muster.machine import gpus, leftovers, preparation
+from muster.machine import gpus, health, leftovers, preparation
 from muster.machine.caretaker import Caretaker
 from muster.machine.code import prepared
 from muster.machine.inspection import differences
 from muster.machine.models import ModelKeeper, model_keeper
 from muster.machine.plan import Plan, plan
+from muster.machine.relay import Relay
 from muster.machine.settings import MAX_GPUS, MachineSettings
 from muster.tasks import end, stop_signals
 from muster.worker.settings import WorkerSettings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 STARTING_S = 120.0
 LAST_WORDS_S = 5.0
@@ -53,10 +58,12 @@ async def run(settings: MachineSettings) -> None:
         redis = await stack.enter_async_context(connect(settings))
         await check(redis, settings)
         keeper = await stack.enter_async_context(model_keeper(settings, redis))
+        caretaker = _caretaker(planned, settings)
+        await stack.enter_async_context(_relaying(planned, caretaker, wanted=settings.log_programs))
         agent = Agent(
             planned,
             Registry(redis, settings.queue),
-            _caretaker(planned, settings),
+            caretaker,
             keeper,
             complaint=code.complaint,
         )
@@ -73,6 +80,20 @@ def _caretaker(planned: Plan, settings: MachineSettings) -> Caretaker:
         marker=planned.marker,
         first_wait_s=settings.restart_wait_s,
     )
+
+
+@asynccontextmanager
+async def _relaying(planned: Plan, caretaker: Caretaker, *, wanted: bool) -> AsyncIterator[None]:
+    """Pass on what the programs print, if that is wanted, until all have ended."""
+    if not wanted:
+        yield
+        return
+    names = [program.name for program in planned.programs]
+    relay = asyncio.create_task(Relay({name: caretaker.log_file(name) for name in names}).run())
+    try:
+        yield
+    finally:
+        await end(relay)
 
 
 class Agent:
@@ -162,10 +183,19 @@ class Agent:
             if self._redis_away:
                 _log.info("redis_back")
             self._redis_away = False
+        self._leave_note()
+
+    def _leave_note(self) -> None:
+        try:
+            health.write(self._plan.directory, self._state, self._reasons)
+        except OSError as error:
+            _log.warning("health_not_noted", error=str(error))
 
     async def _look(self) -> None:
         """Compare what runs with the plan, and judge."""
         page = await self._registry.workers(machine_id=self._plan.machine_id, limit=4 * MAX_GPUS)
+        if self._state is MachineState.DRAINING:  # since we asked
+            return
         reasons = differences(
             self._plan,
             self._caretaker.programs,

@@ -98,6 +98,12 @@ class MachineSettings(RedisSettings, DownloadSettings):
         default=None,
         description="List the hosts that inputs may be fetched from, with commas between.",
     )
+    log_programs: bool = Field(
+        alias="LOG_PROGRAMS",
+        default=False,
+        description="Use 1 to print what services and workers print, each line with its "
+        "program's name, as a container should; 0 to leave it in their log files alone.",
+    )
     restart_attempts: int = Field(
         alias="RESTART_ATTEMPTS",
         default=5,

@@ -63,6 +63,15 @@ async def test_killed_services_and_workers_come_back(start_machine: StartMachine
     }
 
 
+async def test_prints_what_its_programs_print_when_asked(start_machine: StartMachine) -> None:
+    machine = start_machine(NUM_GPUS="2", CONNECTOR="comfyui", LOG_PROGRAMS="1")
+
+    await machine.until(MachineState.READY)
+    for gpu in range(2):
+        said = f"[comfyui-gpu{gpu}] Simulated ComfyUI"
+        await eventually(lambda said=said: said in machine.log(), f"{said} is passed on")
+
+
 async def test_a_killed_supervisord_comes_back_with_its_programs(
     start_machine: StartMachine,
 ) -> None:

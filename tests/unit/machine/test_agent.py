@@ -14,7 +14,7 @@ from muster.fleet.model import Machine, MachineState, Worker, WorkerState
 from muster.fleet.registry import Registry
 from muster.jobs.connection import connect
 from muster.jobs.model import Capabilities
-from muster.machine import agent
+from muster.machine import agent, health
 from muster.machine.agent import Agent
 from muster.machine.plan import Plan, plan
 from muster.machine.settings import MachineSettings
@@ -146,6 +146,36 @@ async def test_a_machine_is_ready_once_all_that_was_planned_runs(
         ("worker-gpu0", "worker", 0, "RUNNING"),
         ("worker-gpu1", "worker", 1, "RUNNING"),
     ]
+
+
+async def test_a_health_check_hears_what_the_fleet_hears(
+    planned: Plan, registry: Registry, care: StandIn
+) -> None:
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_run(planned, registry, care))
+        await eventually(
+            lambda: health.problem(planned.directory).startswith("starting"), "it says it starts"
+        )
+        await _register_workers(planned, registry)
+        await eventually(lambda: health.problem(planned.directory) == "", "it says it is ready")
+        _stop()
+
+
+async def test_a_machine_outlives_a_full_disk(
+    planned: Plan, registry: Registry, care: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_space(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(health, "write", no_space)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_run(planned, registry, care))
+        await eventually(lambda: care.history, "it starts")
+        await _register_workers(planned, registry)
+        ready = await _is(registry, MachineState.READY)
+        _stop()
+
+    assert ready.reasons == []
 
 
 async def test_a_machine_that_is_told_to_stop_drains_and_goes_offline(

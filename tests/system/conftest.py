@@ -1,0 +1,107 @@
+"""System tests run on whole fleets in containers, at the session's number of GPUs."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.system import belongings
+from support.system.engine import EngineMissing, base_image, connect, redis_image
+from support.system.image import machine_image
+from support.system.stack import Stack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from docker import DockerClient
+
+    from muster.client import Client
+    from support.system.machines import MachineContainer
+
+    StartMachine = Callable[..., MachineContainer]
+
+NO_ENGINE = 3
+
+
+def pytest_configure() -> None:
+    """Let SIGTERM end the run as Ctrl-C does: with everything removed."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def gpus(request: pytest.FixtureRequest) -> int:
+    """How many GPUs this session's machines have (``--gpus``)."""
+    return int(request.config.getoption("--gpus"))
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[DockerClient]:
+    """The Docker engine, without what dead runs left on it. Without one, nothing is tested."""
+    try:
+        client = connect()
+        base_image(client)
+        redis_image(client)
+    except EngineMissing as error:
+        pytest.exit(str(error), NO_ENGINE)
+    belongings.sweep(client)
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def image(engine: DockerClient) -> str:
+    """The machine's image, of the sources as they are."""
+    return machine_image(engine)
+
+
+@pytest.fixture(scope="session")
+def stack(engine: DockerClient, image: str) -> Iterator[Stack]:
+    """Redis and a server: one for all tests of the session."""
+    with Stack(engine, machine_image=image, redis_image=redis_image(engine)) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> str:
+    """Nothing: the Redis that other tiers run on this computer is in the stack here."""
+    return ""
+
+
+@pytest.fixture
+def client(stack: Stack) -> Iterator[Client]:
+    """A client of the server that may do everything. A test leaves no job that is not over."""
+    with stack.client() as opened:
+        yield opened
+
+
+@pytest.fixture
+def start_machine(stack: Stack, gpus: int) -> Iterator[StartMachine]:
+    """Start machines of the test's own, by default with the session's number of GPUs."""
+    prefix = secrets.token_hex(3)
+    with ExitStack() as started:
+
+        def start(name: str = "box", **options: object) -> MachineContainer:
+            machine = stack.start_machine(
+                f"{prefix}-{name}",
+                **{"gpus": gpus, **options},  # type: ignore[arg-type]
+            )
+            started.callback(machine.remove)
+            return machine
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def _shared_machine(stack: Stack, gpus: int) -> MachineContainer:
+    return stack.start_machine("shared", gpus=gpus)
+
+
+@pytest.fixture
+def machine(_shared_machine: MachineContainer) -> MachineContainer:
+    """The machine that most tests share, ready and idle. They leave it able to become so again."""
+    _shared_machine.until_idle()
+    return _shared_machine
