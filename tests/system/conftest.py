@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from muster.client import Client
     from support.system.machines import MachineContainer
+    from support.system.releases import Releases
 
     StartMachine = Callable[..., MachineContainer]
 
@@ -69,6 +70,14 @@ def stack(engine: DockerClient, image: str) -> Iterator[Stack]:
 def redis_url() -> str:
     """Nothing: the Redis that other tiers run on this computer is in the stack here."""
     return ""
+
+
+@pytest.fixture(scope="session")
+def releases(stack: Stack) -> Releases:
+    """A release server with one release, ``v1.0.0``, of the code that is tested."""
+    running = stack.start_releases()
+    running.publish("v1.0.0")
+    return running
 
 
 @pytest.fixture

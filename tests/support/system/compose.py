@@ -35,6 +35,7 @@ class Service:
     name: str
     image: str
     command: list[str]
+    entrypoint: list[str] | None
     environment: dict[str, str]
     networks: list[str]
     volumes: list[str]
@@ -66,6 +67,7 @@ def _service(name: str, definition: dict[str, Any]) -> Service:
         name=name,
         image=given.pop("image"),
         command=_argv(given.pop("command")),
+        entrypoint=given.pop("entrypoint", None),
         environment={key: str(value) for key, value in given.pop("environment", {}).items()},
         networks=given.pop("networks"),
         volumes=given.pop("volumes", []),

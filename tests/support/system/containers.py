@@ -62,6 +62,7 @@ class Containers:
         created = api.create_container(
             service.image,
             service.command,
+            entrypoint=service.entrypoint,
             name=self.run.name(name or service.name),
             user=service.options["user"],
             environment=service.environment,

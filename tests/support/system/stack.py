@@ -17,6 +17,7 @@ from support.system.compose import internal_networks, read_services
 from support.system.containers import LOOPBACK, Containers, awaited
 from support.system.image import ROOT
 from support.system.machines import MachineContainer
+from support.system.releases import RELEASES_PORT, Releases
 
 if TYPE_CHECKING:
     from typing import Self
@@ -93,6 +94,17 @@ class Stack:
             hint="it needs Redis and the volume with its tokens.",
             ignoring=(httpx.TransportError,),
         )
+
+    def start_releases(self) -> Releases:
+        """Start the release server, which machines that are started later find as ``releases``."""
+        internal = internal_networks(STAGING)
+        front = self._containers.network("releases", internal="front" in internal)
+        port = free_port()
+        container = self._containers.start(
+            self._services["releases"], networks=[front], ports={RELEASES_PORT: port}
+        )
+        self.within_reach["releases"] = container
+        return Releases(container, f"http://{LOOPBACK}:{port}")
 
     def start_machine(
         self,
