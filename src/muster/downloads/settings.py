@@ -166,8 +166,6 @@ class DownloadSettings(StoreSettings):
     @classmethod
     def _parse_release(cls, value: object, info: ValidationInfo) -> object:
         given = info.data
-        if value == "":  # as compose files say that it is not set
-            return None
         if not isinstance(value, str) or not {"release_host", "worker_release_asset"} <= set(given):
             return value
         host, asset = given["release_host"], given["worker_release_asset"]

@@ -68,7 +68,12 @@ def _service(name: str, definition: dict[str, Any]) -> Service:
         image=given.pop("image"),
         command=_argv(given.pop("command")),
         entrypoint=given.pop("entrypoint", None),
-        environment={key: str(value) for key, value in given.pop("environment", {}).items()},
+        # One without a value is taken from the shell; a test sets what it wants itself.
+        environment={
+            key: str(value)
+            for key, value in given.pop("environment", {}).items()
+            if value is not None
+        },
         networks=given.pop("networks"),
         volumes=given.pop("volumes", []),
         healthcheck=_healthcheck(given.pop("healthcheck", None)),
