@@ -73,14 +73,13 @@ def test_heals_from_a_pause_and_a_cut_network_longer_than_leases(
     start_machine: StartMachine,
     stack: Stack,
     client: Client,
-    gpus: int,
 ) -> None:
     # Given two machines at work, so that the test waits for leases to end only once
     cut = start_machine("cut", gpus=1)
-    cut.until_idle()
+    cut.until_workers_idle()
     steps = 2 * LONG
-    jobs = {each: submit(client, each, jobs=2 * each.gpus, steps=steps) for each in (machine, cut)}
-    running = [jobs[cut][0], *jobs[machine][:gpus]]
+    jobs = {each: submit(client, each, jobs=each.gpus, steps=steps) for each in (machine, cut)}
+    running = [*jobs[cut], *jobs[machine]]
     for job in running:
         until_state(client, cut, job, JobState.RUNNING)
 
