@@ -154,7 +154,7 @@ def package(session: nox.Session) -> None:
     target.parent.mkdir(exist_ok=True)
     session.run(
         "shiv", "--site-packages", str(code), "--entry-point", "muster.cli:main",
-        "--reproducible", "--output-file", str(target),
+        "--reproducible", "--extend-pythonpath", "--output-file", str(target),
     )  # fmt: skip
     digest = hashlib.sha256(target.read_bytes()).hexdigest()
     target.with_name(f"{target.name}.sha256").write_text(f"{digest}  {target.name}\n")

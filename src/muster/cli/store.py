@@ -12,6 +12,7 @@ from muster.cli.session import Json, ago, console, print_json
 from muster.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from muster.downloads.catalogue import Model
     from muster.downloads.contents import Item
     from muster.downloads.settings import DownloadSettings
     from muster.downloads.store import Store
@@ -67,13 +68,15 @@ def get(
     """Fetch a release or a model ahead of time. Hosts and so on are set as for a machine."""
     from muster.downloads.settings import DownloadSettings
 
-    is_model = "@" not in what and "://" not in what
+    store_dir = folder and folder.absolute()
+    settings = DownloadSettings.load(store_dir=store_dir)
+    if model := _find_model(settings, what):
+        typer.echo(asyncio.run(_get_model(settings, model)))
+        return
     settings = DownloadSettings.load(
-        store_dir=folder and folder.absolute(),
-        worker_release=None if is_model else what,
-        worker_release_sha256=sha256,
+        store_dir=store_dir, worker_release=what, worker_release_sha256=sha256
     )
-    typer.echo(asyncio.run(_get_model(settings, what) if is_model else _get_release(settings)))
+    typer.echo(asyncio.run(_get_release(settings)))
 
 
 def verify(folder: Folder = None, as_json: Json = False) -> None:
@@ -112,9 +115,14 @@ def prune(
 ) -> None:
     """Remove what nobody has used for long. What is in use stays."""
     from muster.downloads.contents import prune as clean_up
+    from muster.downloads.settings import DownloadSettings
 
-    most = None if budget is None else _bytes(budget)
-    pruned = clean_up(_store(folder), max_age_s=max_age_days * 86_400, budget=most)
+    pruned = clean_up(
+        _store(folder),
+        max_age_s=max_age_days * 86_400,
+        budget=None if budget is None else _bytes(budget),
+        models_kept=DownloadSettings.load().models_kept,
+    )
     if as_json:
         print_json(pruned)
         return
@@ -143,26 +151,27 @@ async def _get_release(settings: DownloadSettings) -> str:
                 return f"{package.release} {package.sha256} {package.folder}"
 
 
-async def _get_model(settings: DownloadSettings, name: str) -> str:
+def _find_model(settings: DownloadSettings, name: str) -> Model | None:
+    """Return the model of that name in the catalogue, if there is a catalogue."""
     from muster.downloads.catalogue import read_catalogue
+
+    if settings.model_catalogue is None:
+        return None
+    return read_catalogue(settings.model_catalogue, settings.places).find(name)
+
+
+async def _get_model(settings: DownloadSettings, model: Model) -> str:
     from muster.downloads.fetching import open_fetcher
     from muster.downloads.meter import meter
     from muster.downloads.models import Models
     from muster.downloads.store import Store
 
-    if settings.model_catalogue is None:
-        raise InvalidInput("MODEL_CATALOGUE", "is not set", "Name the file that lists the models.")
-    model = read_catalogue(settings.model_catalogue, settings.places).find(name)
-    if model is None:
-        raise InvalidInput(
-            "WHAT", f"is not in {settings.model_catalogue}", "Add it there.", value=name
-        )
     models = Models(Store(settings.store_dir))
     async with open_fetcher(settings) as fetcher:
-        with meter(name) as tell:
+        with meter(model.name) as tell:
             async with models.store.hold(model.url, model.content, fetcher, tell) as file:
                 models.offer(model)
-                return f"{name} {model.sha256} {file}"
+                return f"{model.name} {model.sha256} {file}"
 
 
 def _store(folder: Path | None) -> Store:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from muster.downloads.store import Store
 
+MAX_AGE_S = 30 * 86_400.0
+"""Machines remove what was not used for so long when they start."""
+
 
 class Item(BaseModel):
     """One file of a store. ``used_at`` is when it was last used (epoch), ``size`` in bytes."""
@@ -75,12 +78,21 @@ def check(store: Store, item: Item) -> str:
     return ""
 
 
-def prune(store: Store, *, max_age_s: float, budget: int | None = None) -> Pruned:
+def prune(
+    store: Store,
+    *,
+    max_age_s: float = MAX_AGE_S,
+    budget: int | None = None,
+    models_kept: frozenset[str] = frozenset(),
+) -> Pruned:
     """Remove what was not used for so long; then what was used least, until the rest fits.
 
-    What is in use stays, in any case. ``budget`` is in bytes; None: any number.
+    What is in use stays in any case, and so do ``models_kept``. ``budget`` is in bytes; None: any
+    number.
     """
-    items = contents(store)
+    items = [
+        item for item in contents(store) if not (item.kind == "model" and item.name in models_kept)
+    ]
     left = sum(item.size for item in items)
     removed, spared = [], []
     for item in items:

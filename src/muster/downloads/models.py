@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 import structlog
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from muster.downloads.catalogue import Model
 from muster.downloads.errors import ContentMismatch
@@ -81,18 +81,17 @@ class Models:
 
     def held(self) -> list[Held]:
         """Return the models that are offered, in the order of their names."""
-        notes = [read_json(_note(self._names, name)) for name in sorted(self.present())]
-        return [Held.model_validate(note) for note in notes if note]
+        notes = (_read(_note(self._names, name)) for name in sorted(self.present()))
+        return [held for held in notes if held]
 
     @contextmanager
     def using(self, names: Iterable[str]) -> Iterator[None]:
         """Keep models while a job runs with them. Raises ``ModelGone``, naming the first."""
         with ExitStack() as stack:
             for name in sorted(names):
-                note = read_json(_note(self._names, name))
-                if not note:
+                held = _read(_note(self._names, name))
+                if not held:
                     raise ModelGone(f"Model {name} is no longer here.")
-                held = Held.model_validate(note)
                 try:
                     stack.enter_context(self.store.use(held.model.content))
                 except (NotFound, ContentMismatch) as error:
@@ -150,12 +149,19 @@ class Models:
 
     def audit(self) -> None:
         """Withdraw the models whose files are not what they should be, and say so."""
+        for name in self.present():
+            if _read(_note(self._names, name)) is None:
+                _note(self._names, name).unlink(missing_ok=True)
         for held in self.held():
             try:
                 self.store.verify(held.model.content)
             except (ContentMismatch, FileNotFoundError) as error:
                 _log.error("model_refused", model=held.model.name, why=str(error))
                 self.withdraw(held.model.name)
+
+    def leaving(self) -> bool:
+        """Whether withdrawn models are still there, for jobs that use them."""
+        return bool(self._leaving_notes())
 
     def could_hold(self, size: int) -> bool:
         """Whether models of so many bytes fit at all."""
@@ -195,8 +201,8 @@ class Models:
         return [held for *_, held in sorted(ranked, key=lambda each: each[:2])]
 
     def _leaving_notes(self) -> list[tuple[Path, Model]]:
-        notes = [(note, read_json(note)) for note in self._leaving.glob("*.json")]
-        return [(note, Held.model_validate(kept).model) for note, kept in notes if kept]
+        notes = [(note, _read(note)) for note in self._leaving.glob("*.json")]
+        return [(note, held.model) for note, held in notes if held]
 
     def _missing(self, size: int) -> int:
         """Return how many bytes are wanting for ``size`` more, all withdrawn models gone."""
@@ -212,12 +218,26 @@ class Models:
             return self._budget
         self.store.folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(self.store.folder).free - RESERVE_BYTES
-        return max(0, free + self._taken())
+        return max(0, free + self._taken() + self.store.partial_bytes())
 
 
 def _bytes(models: Iterable[Model]) -> int:
     """Return how many bytes models take; the same bytes count once."""
     return sum({model.sha256: model.size for model in models}.values())
+
+
+def _read(note: Path) -> Held | None:
+    """Return what a note says, whatever else another release of Muster wrote into it."""
+    kept = read_json(note)
+    model = kept.get("model")
+    if not isinstance(model, dict):
+        return None
+    known = {name: value for name, value in model.items() if name in Model.model_fields}
+    try:
+        return Held(model=Model.model_validate(known), since=kept.get("since", 0.0))
+    except ValidationError as error:
+        _log.error("note_not_understood", note=str(note), why=str(error))
+        return None
 
 
 def _note(folder: Path, name: str) -> Path:

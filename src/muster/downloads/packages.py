@@ -109,10 +109,10 @@ class Packages:
                 try:
                     await asyncio.to_thread(self._store.verify, content)
                     file = stack.enter_context(self._store.use(content))
-                except (ContentMismatch, FileNotFoundError, NotFound) as error:
+                    await self._unpacked(file, known)
+                except (MusterError, FileNotFoundError) as error:
                     _log.error("older_package_refused", release=str(known.release), why=str(error))
                     continue
-                await self._unpacked(file, known)
                 yield known
                 return
         raise NotFound(f"No release of {release.repository} is in the store.")
@@ -246,11 +246,17 @@ def _check_note(package: Package) -> None:
         )
 
 
+def _plain_environment() -> dict[str, str]:
+    """Return what a program needs of our environment, and none of our secrets."""
+    needed = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")
+    return {name: os.environ[name] for name in needed if name in os.environ}
+
+
 async def _try_out(code: Path, package: Package) -> None:
     """Raise ``PackageBroken`` unless the package runs here: for this Python, this processor."""
     process = await asyncio.create_subprocess_exec(
         *command("--version"),
-        env={**os.environ, **environment(code)},
+        env={**_plain_environment(), **environment(code)},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )

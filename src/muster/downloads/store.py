@@ -16,7 +16,7 @@ import asyncio
 import hashlib
 import shutil
 import time
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -119,11 +119,6 @@ class Store:
             found.append(Entry(file.name, size, used_at, not free))
         return sorted(found, key=lambda entry: entry.used_at)
 
-    def used_at(self, sha256: str) -> float:
-        """Return when an object was last used (epoch), 0 if never."""
-        lock = self._user_lock(sha256)
-        return lock.stat().st_mtime if lock.exists() else 0.0
-
     def remove(self, sha256: str) -> bool:
         """Remove an object unless it is in use; return whether it is gone."""
         with locks.alone(self._user_lock(sha256)) as free:
@@ -153,6 +148,14 @@ class Store:
                     swept += 1
         return swept
 
+    def partial_bytes(self) -> int:
+        """Return the bytes of downloads under way."""
+        total = 0
+        for file in (self.folder / "partial").glob("*.part"):
+            with suppress(FileNotFoundError):  # fetched meanwhile
+                total += file.stat().st_size
+        return total
+
     def throw_away(self, path: Path) -> None:
         """Take a file or folder out of the way in one step; ``empty_trash`` deletes it."""
         trash = self.folder / "trash"
@@ -174,7 +177,7 @@ class Store:
         except ContentMismatch as error:
             _log.error("stored_file_refused", why=str(error))
             self._discard(content.sha256)
-            self.empty_trash()
+            await asyncio.to_thread(self.empty_trash)
             return False
         return True
 
@@ -186,7 +189,8 @@ class Store:
         try:
             part.check_space(content.size)
             await fetcher.file(url, part, content, on_progress)
-            part.publish(self.path(content.sha256))
+            # In a thread: a large file takes long to reach the disk.
+            await asyncio.to_thread(part.publish, self.path(content.sha256))
         finally:
             await part.close()
         write_json(self._stamp_file(content.sha256), _stamp(self.path(content.sha256)))

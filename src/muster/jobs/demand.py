@@ -21,7 +21,9 @@ GOOD_FOR_S = 1.0
 
 
 class Need(Requirements):
-    """What a class of jobs needs, with its service."""
+    """What a class of jobs needs, with its service; what a newer Muster adds is not understood."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
     service: str
 
@@ -29,7 +31,7 @@ class Need(Requirements):
 class Demand(BaseModel):
     """``waiting`` jobs need models; ``served`` if a live worker has them and could run the jobs.
 
-    ``age_ms`` is since when the first of the jobs is in the queue.
+    ``age_ms`` is for how long such jobs have been waiting at every look.
     """
 
     model_config = ConfigDict(frozen=True)

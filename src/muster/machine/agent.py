@@ -14,6 +14,8 @@ import structlog
 from redis.exceptions import RedisError
 
 from muster.client.target import ClientSettings
+from muster.downloads.contents import prune
+from muster.downloads.store import Store
 from muster.errors import Conflict, NotFound
 from muster.fleet.model import Machine, MachineState, Program
 from muster.fleet.registry import HEARTBEAT_S, Registry
@@ -53,6 +55,8 @@ async def run(settings: MachineSettings) -> None:
         await asyncio.to_thread(leftovers.end, planned.marker)
         preparation.check_ports(planned)
         code = await stack.enter_async_context(prepared(settings))
+        store = Store(settings.store_dir)
+        await asyncio.to_thread(prune, store, models_kept=settings.models_kept)
         planned = plan(settings, found, incarnation=incarnation, code=code)
         preparation.write_files(planned)
         redis = await stack.enter_async_context(connect(settings))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from muster.downloads.releases import Release
     from muster.machine.settings import MachineSettings
 
-_NOT_HAD = (DownloadFailed, ContentMismatch, UnsafeArchive, PackageBroken, NoSpace)
+_NOT_HAD = (DownloadFailed, ContentMismatch, UnsafeArchive, PackageBroken, NoSpace, OSError)
 
 _log = structlog.get_logger()
 

@@ -1,4 +1,4 @@
-"""Brings models to a machine: those that it is to keep, and those that jobs wait for."""
+"""Brings models to a machine, one wish after the other, and lets those go that make room."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from muster.downloads.models import MODELS, Models
 from muster.downloads.store import Store
 from muster.errors import InvalidInput
 from muster.fleet.fetches import Fetches
-from muster.fleet.model import Download, WorkerState
+from muster.fleet.model import Download
 from muster.jobs.demand import read_demand
 from muster.jobs.queue import Queue
-from muster.jobs.requirements import unmet
 from muster.machine.plan import model_paths
+from muster.machine.wishes import Wishes
 from muster.tasks import end
 
 if TYPE_CHECKING:
@@ -38,20 +38,12 @@ if TYPE_CHECKING:
     from muster.fleet.model import Worker
     from muster.jobs.demand import Demand
     from muster.machine.settings import MachineSettings
+    from muster.machine.wishes import Wish
 
 LOOK_EVERY_S = 1.0
 KEEP_EVERY_S = 4.0
 SETTLE_S = 6.0
 """For so long a place is kept after a fetch: until the workers have told what they have now."""
-
-LATER_S = 2.0
-"""A machine that must make room, or has no idle worker, leaves it to better ones for so long."""
-
-IMPATIENT_S = 30.0
-"""A job that waits longer, though a worker has its models, makes idle machines fetch them too."""
-
-STARVED_S = 60.0
-"""A job that waits longer makes room even where all models are in use."""
 
 FIRST_RETRY_S = 30.0
 MOST_RETRY_S = 900.0
@@ -66,15 +58,6 @@ class _Trouble:
     why: str
     wait_s: float
     again_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """Models to fetch, how many machines may do so at once, and whether even used ones may go."""
-
-    models: tuple[Model, ...]
-    at_most: int
-    starved: bool = False
 
 
 @asynccontextmanager
@@ -100,7 +83,7 @@ async def model_keeper(
 
 
 class ModelKeeper:
-    """Looks once a second for what is missing here, and fetches it, one wish after the other.
+    """Looks once a second for what is missing here, and fetches it.
 
     ``workers`` is how this machine's workers were last seen; the agent sets it.
     """
@@ -111,12 +94,12 @@ class ModelKeeper:
         self.workers: Sequence[Worker] = ()
         self.downloads: list[Download] = []
         self._models = Models(Store(settings.store_dir), budget=settings.model_budget)
+        self._wishes = Wishes(self._models, catalogue, settings.models_kept, settings.model_fetches)
         self._catalogue = catalogue
+        self._kept = settings.models_kept
         self._fetcher = fetcher
         self._queue = Queue(redis, settings.queue)
         self._fetches = Fetches(redis, settings.queue, settings.machine_id)
-        self._kept = settings.models_kept
-        self._at_most = settings.model_fetches
         self._troubles: dict[str, _Trouble] = {}
 
     @property
@@ -131,95 +114,73 @@ class ModelKeeper:
 
     async def run(self) -> None:
         """Keep the models as wanted until cancelled, through times without Redis."""
-        self._models.retain(self._catalogue.models)
+        await asyncio.to_thread(self._models.retain, self._catalogue.models)
         while True:
             try:
-                # In a thread: a file that was touched is read whole, a large one takes time to go.
-                await asyncio.to_thread(self._models.audit)
-                await asyncio.to_thread(self._models.clear)
-                if wish := await self.wish():
-                    await self._fulfil(wish)
+                await self._turn()
             except (RedisError, OSError) as error:
                 _log.warning("models_wait", error=str(error))
+            except Exception:  # noqa: BLE001  (services and workers run on without new models)
+                _log.exception("models_failed")
             await asyncio.sleep(LOOK_EVERY_S)
 
-    async def wish(self) -> Wish | None:
-        """Return what this machine would fetch next, if anything."""
-        present = self._models.present()
-        for name in sorted(self._kept - present):
-            model = self._catalogue.find(name)
-            if model is not None and self._may_try(model):
-                return Wish((model,), self._at_most)
+    async def _turn(self) -> None:
+        """Fulfil the most urgent wish that can be."""
+        # In a thread: a file that was touched is read whole, a large one takes time to go.
+        await asyncio.to_thread(self._models.audit)
+        await asyncio.to_thread(self._models.clear)
         demands = await read_demand(self._queue)
-        for demand in sorted(demands, key=lambda each: -each.age_ms):
-            if wish := self._answer(demand, present):
-                return wish
-        return None
+        self._forget_troubles(demands)
+        for wish in self._wishes.among(demands, self.workers):
+            if all(map(self._may_try, wish.names)) and await self._fulfil(wish):
+                return
 
-    def _answer(self, demand: Demand, present: frozenset[str]) -> Wish | None:
-        """Return what this machine would fetch so that it can run the jobs; None if it should not.
-
-        Models that are nowhere are fetched by one machine; if jobs wait long although a worker has
-        theirs, by idle machines too.
-        """
-        models = [self._catalogue.find(name) for name in sorted(demand.need.models - present)]
-        missing = tuple(model for model in models if model is not None)
-        if not missing or len(missing) < len(models) or not all(map(self._may_try, missing)):
-            return None
-        able = [worker for worker in self.workers if _could_run(worker, demand)]
-        if not able or not self._models.could_hold(self._size_of(demand)):
-            return None
-        idle = any(worker.state is WorkerState.IDLE for worker in able)
-        waited_s = demand.age_ms / 1000
-        if demand.served:
-            return Wish(missing, self._at_most) if idle and waited_s > IMPATIENT_S else None
-        fits = self._models.fits(sum(model.size for model in missing))
-        if waited_s < LATER_S * ((not idle) + (not fits)):
-            return None
-        return Wish(missing, at_most=1, starved=waited_s > STARVED_S)
-
-    def _size_of(self, demand: Demand) -> int:
-        needed = (self._catalogue.find(name) for name in demand.need.models)
-        return sum(model.size for model in needed if model is not None)
-
-    async def _fulfil(self, wish: Wish) -> None:
-        names = [model.name for model in wish.models]
+    async def _fulfil(self, wish: Wish) -> bool:
+        """Fetch the models, if there is a place among those who do, and room; return whether."""
+        names = wish.names
         if not await self._fetches.take(names, at_most=wish.at_most):
-            return
-        settled = False
-        try:
-            if await asyncio.to_thread(self._make_room, wish):
-                async with self._kept_places(names):
-                    for model in wish.models:
-                        await self._fetch(model)
-                settled = True
-        except (DownloadFailed, ContentMismatch, NoSpace, OSError) as error:
-            self._note_trouble(names, str(error))
-        if settled:
+            return False
+        async with self._kept_places(names):
+            fetched = await self._room_made(wish)
+            for model in wish.models:
+                fetched = fetched and await self._fetch(model)
+        if fetched:
             await self._fetches.keep(names, for_s=SETTLE_S)
         else:
             await self._fetches.leave(names)
+        return fetched
 
-    def _make_room(self, wish: Wish) -> bool:
-        size = sum(model.size for model in wish.models)
-        keep = self._kept.union(model.name for model in wish.models)
-        return self._models.make_room(size, keep, even_in_use=wish.starved)
+    async def _room_made(self, wish: Wish) -> bool:
+        """Make room; where models in use have to go for it, wait for the jobs that use them."""
 
-    async def _fetch(self, model: Model) -> None:
+        def make_room() -> bool:
+            return self._models.make_room(wish.size, wish.spared, even_in_use=wish.starved)
+
+        while not await asyncio.to_thread(make_room):
+            if not (wish.starved and self._models.leaving()):
+                return False
+            await asyncio.sleep(LOOK_EVERY_S)
+        return True
+
+    async def _fetch(self, model: Model) -> bool:
         def tell(done: int, total: int | None) -> None:
             shown(done, total)
             self.downloads = [Download(name=model.name, done=done, size=model.size)]
 
         _log.info("model_fetch", model=model.name, bytes=model.size)
-        with meter(f"model {model.name}") as shown:
-            try:
-                hold = self._models.store.hold(model.url, model.content, self._fetcher, tell)
-                async with hold:
+        try:
+            with meter(f"model {model.name}") as shown:
+                store = self._models.store
+                async with store.hold(model.url, model.content, self._fetcher, tell):
                     self._models.offer(model)
-            finally:
-                self.downloads = []
+        except (DownloadFailed, ContentMismatch, NoSpace, OSError) as error:
+            self._note_trouble(model.name, str(error))
+            return False
+        finally:
+            self.downloads = []
         self._troubles.pop(model.name, None)
         _log.info("model_here", model=model.name)
+        return True
 
     @asynccontextmanager
     async def _kept_places(self, names: list[str]) -> AsyncIterator[None]:
@@ -237,17 +198,22 @@ class ModelKeeper:
         finally:
             await end(keeping)
 
-    def _may_try(self, model: Model) -> bool:
-        trouble = self._troubles.get(model.name)
+    def _may_try(self, name: str) -> bool:
+        trouble = self._troubles.get(name)
         return trouble is None or time.monotonic() >= trouble.again_at
 
-    def _note_trouble(self, names: list[str], why: str) -> None:
-        for name in names:
-            earlier = self._troubles.get(name)
-            wait_s = min(2 * earlier.wait_s, MOST_RETRY_S) if earlier else FIRST_RETRY_S
-            message = f"model {name} cannot be had: {why}"
-            self._troubles[name] = _Trouble(message, wait_s, time.monotonic() + wait_s)
-            _log.error("model_not_had", model=name, why=why, wait_s=wait_s)
+    def _note_trouble(self, name: str, why: str) -> None:
+        earlier = self._troubles.get(name)
+        wait_s = min(2 * earlier.wait_s, MOST_RETRY_S) if earlier else FIRST_RETRY_S
+        message = f"model {name} cannot be had: {why}"
+        self._troubles[name] = _Trouble(message, wait_s, time.monotonic() + wait_s)
+        _log.error("model_not_had", model=name, why=why, wait_s=wait_s)
+
+    def _forget_troubles(self, demands: Sequence[Demand]) -> None:
+        """Forget troubles with models that nobody wants any more, or that came another way."""
+        wanted = self._kept.union(*(demand.need.models for demand in demands))
+        for name in self._troubles.keys() - (wanted - self._models.present()):
+            del self._troubles[name]
 
 
 def _tell_comfyui(settings: MachineSettings, catalogue: Catalogue) -> None:
@@ -259,11 +225,3 @@ def _tell_comfyui(settings: MachineSettings, catalogue: Catalogue) -> None:
     section = {kind: kind for kind in sorted(kinds)}
     base_path = str(settings.store_dir / MODELS)
     write_json(model_paths(settings), {"muster": {"base_path": base_path, **section}})
-
-
-def _could_run(worker: Worker, demand: Demand) -> bool:
-    """Whether a worker could run the jobs if it had their models."""
-    if worker.state is WorkerState.OFFLINE:
-        return False
-    rest = demand.need.model_copy(update={"models": frozenset()})
-    return not unmet(demand.need.service, rest, worker.capabilities)

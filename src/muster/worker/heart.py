@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from muster.worker.settings import WorkerSettings
 
 HURRY_S = 0.2
+_AT_WORK = frozenset({WorkerState.IDLE, WorkerState.BUSY})
 SIGNATURE_EVERY = 10
 
 log = structlog.get_logger()
@@ -58,7 +59,8 @@ class Heart:
                 else:
                     await self.registry.register_worker(self.record())
                     registered = True
-                if beats % SIGNATURE_EVERY == 0:
+                # One that cannot take jobs is not to be counted on for what it offers.
+                if beats % SIGNATURE_EVERY == 0 and self._state() in _AT_WORK:
                     await self.worker.leases.register()
                 beats += 1
             except (RedisError, OSError) as error:

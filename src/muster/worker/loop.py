@@ -143,11 +143,20 @@ class Worker:
             await self._change_offer()
         room = self.concurrency - len(self.running)
         want = 0 if self.draining or self.not_ready else room
+        waiting = self._idle and self._waiter is not None and not self._woken
+        if not self._outcomes and not self._woken and (not want or waiting):
+            return False
+        registered = await self._exchange(want)
+        if not registered:
+            await self._insist(self.leases.register)
+        elif self._idle and not self._waiter:
+            self._waiter = self._helpers.create_task(self._wait_for_wake())
+        return True
+
+    async def _exchange(self, want: int) -> bool:
+        """Hand in outcomes, take so many jobs at most; return whether the offer is known."""
         outcomes = list(self._outcomes)
         woken, self._woken = self._woken, ""
-        waiting = self._idle and self._waiter is not None and not woken
-        if not outcomes and not woken and (not want or waiting):
-            return False
         held = [*(attempt.lease for attempt in self.running), *(o.lease for o in outcomes)]
         exchanged = await self._insist(
             lambda: self.leases.exchange(
@@ -162,18 +171,12 @@ class Worker:
         for lease in exchanged.leases:
             self._start(lease)
         self._idle = exchanged.registered and want > len(exchanged.leases)
-        if not exchanged.registered:
-            await self._insist(self.leases.register)
-        elif self._idle and not self._waiter:
-            self._waiter = self._helpers.create_task(self._wait_for_wake())
-        return True
+        return exchanged.registered
 
     async def _change_offer(self) -> None:
-        """Stop to wait with what was offered, pass on a wake-up for it, and offer what is now."""
-        woken, self._woken = self._woken, ""
-        if self._idle or woken:
-            was_idle, self._idle = self._idle, False
-            await self._insist(lambda: self.leases.exchange(woken=woken, was_idle=was_idle))
+        """Hand in what there is, wait no more with what was offered, and offer what is now."""
+        if self._outcomes or self._woken or self._idle:
+            await self._exchange(want=0)
         self._offer_changed = False
         self._fetched = self._models.fetched()
         self.leases.offer(self.capabilities)

@@ -215,6 +215,4 @@ async def test_entries_come_least_recently_used_first(
         assert [entry.size for entry in store.entries()] == [3, 1, 2]
         assert [entry.in_use for entry in store.entries()] == [False, False, True]
 
-    assert store.used_at(contents[0].sha256) == 300
-    assert store.used_at("0" * 64) == 0
     assert time.time() - store.entries()[-1].used_at < 60

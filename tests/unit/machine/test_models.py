@@ -14,10 +14,12 @@ from muster.errors import InvalidInput
 from muster.fleet.fetches import Fetches
 from muster.fleet.model import Worker, WorkerState
 from muster.jobs import demand
+from muster.jobs.demand import read_demand
 from muster.jobs.leases import Leases
 from muster.jobs.model import Capabilities, JobRequest
 from muster.jobs.queue import Queue
 from muster.machine import models as keeping
+from muster.machine import wishes
 from muster.machine.models import ModelKeeper, model_keeper
 from muster.machine.settings import MachineSettings
 from muster.tasks import end
@@ -78,8 +80,9 @@ async def submit(queue: Queue, *models: str, **needs: Any) -> None:
 
 
 async def wished(keeper: ModelKeeper) -> list[str]:
-    wish = await keeper.wish()
-    return [model.name for model in wish.models] if wish else []
+    demands = await read_demand(keeper._queue)
+    wishes = [wish.names for wish in keeper._wishes.among(demands, keeper.workers)]
+    return wishes[0] if wishes else []
 
 
 async def test_fetches_what_it_is_to_keep_and_offers_it(make: Make, fetcher: FakeFetcher) -> None:
@@ -153,7 +156,7 @@ async def test_a_busy_machine_and_a_full_one_leave_it_to_better_ones_for_a_while
     assert await wished(busy) == []
     assert await wished(full) == []
 
-    monkeypatch.setattr(keeping, "LATER_S", 0.01)
+    monkeypatch.setattr(wishes, "LATER_S", 0.01)
 
     await eventually(lambda: wished(busy), "the busy one does it", until=["base"].__eq__)
     await eventually(lambda: wished(full), "the full one does it", until=["base"].__eq__)
@@ -168,7 +171,7 @@ async def test_what_a_worker_has_is_fetched_again_only_if_jobs_wait_long_and_by_
     idle, busy = make(), make(worker={"state": WorkerState.BUSY})
     assert await wished(idle) == []
 
-    monkeypatch.setattr(keeping, "IMPATIENT_S", 0.01)
+    monkeypatch.setattr(wishes, "IMPATIENT_S", 0.01)
 
     await eventually(lambda: wished(idle), "the idle one does it", until=["base"].__eq__)
     assert await wished(busy) == []
@@ -196,7 +199,7 @@ async def test_while_others_have_the_places_it_does_not_fetch(
 async def test_makes_room_by_what_was_used_least_recently(
     make: Make, queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeping, "LATER_S", 0)
+    monkeypatch.setattr(wishes, "LATER_S", 0)
     keeper = make(model_budget=20)
     keeper._models._residency_s = 0
     for name, at in (("lora", 2000), ("vae", 1000)):

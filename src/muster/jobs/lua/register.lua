@@ -7,6 +7,8 @@
 -- include: matching
 
 local signature = ARGV[1]
+-- Taken out and put back: a full Redis refuses a script whose first write needs memory.
+redis.call('ZREM', key('signatures', 'seen'), signature)
 redis.call('ZADD', key('signatures', 'seen'), int(clock()), signature)
 if redis.call('HSETNX', key('signatures'), signature, ARGV[2]) == 0 then return 0 end
 local have = cjson.decode(ARGV[2])

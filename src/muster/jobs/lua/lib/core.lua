@@ -20,6 +20,7 @@
 --                            which idle worker, who passed it on; idle workers block on it
 --   events           stream  history of jobs
 --   demand           string  which models are waited for, JSON; good for a second
+--   demand:since     hash    requirement class -> since when jobs of it have waited for models, ms
 --   fetches:MODEL    zset    machine -> until when it has a place among those that fetch the model, ms
 --   telemetry        stream  progress and other news that may be dropped
 local root = KEYS[1]
