@@ -9,13 +9,24 @@ from muster.errors import Busy, NotFound
 from muster.jobs import queue as queue_module
 from muster.jobs import recovery as recovery_module
 from muster.jobs.connection import connect
+from muster.jobs.demand import read_demand
 from muster.jobs.events import read_events
 from muster.jobs.limits import Limits, Retention
-from muster.jobs.model import JobState, Released
+from muster.jobs.model import Capabilities, JobState, Released
 from muster.jobs.queue import Queue
 from muster.jobs.recovery import Recovery
 from muster.settings import RedisSettings
-from support.jobs import a_request, a_worker, completed, contents, failed, hand_in, take, take_one
+from support.jobs import (
+    SERVICE,
+    a_request,
+    a_worker,
+    completed,
+    contents,
+    failed,
+    hand_in,
+    take,
+    take_one,
+)
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -224,6 +235,20 @@ async def test_invariant_1_a_redis_without_memory_still_extends_leases(full: Que
         assert await worker.extend([lease]) == ["ok"]
 
         assert await full.redis.zscore(full.key("leases"), lease.member) >= before
+
+
+async def test_a_redis_without_memory_still_hears_what_workers_offer_and_jobs_wait_for(
+    full: Queue,
+) -> None:
+    async with full.redis:
+        await full.submit(a_request(requirements={"models": ["flux"]}))
+        worker = await a_worker(full)
+        await full.redis.config_set("maxmemory", "1kb")
+
+        worker.offer(Capabilities(service=SERVICE, models=frozenset({"flux"})))
+        await worker.register()
+
+        assert [demand.served for demand in await read_demand(full)] == [True]
 
 
 async def test_a_redis_without_memory_gets_room_from_retention(

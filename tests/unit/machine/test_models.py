@@ -289,3 +289,74 @@ async def test_a_kept_model_that_the_catalogue_lacks_is_refused(
     with pytest.raises(InvalidInput, match="MODELS_KEPT: 'sdxl' is not in the catalogue"):
         async with model_keeper(settings, redis):
             pass
+
+
+async def test_a_model_that_others_are_fetching_holds_up_no_other(
+    make: Make, queue: Queue, redis: Redis
+) -> None:
+    await Fetches(redis, queue.name, "other").take(["base"], at_most=1)
+    await submit(queue, "base")
+    await submit(queue, "lora")
+    keeper = make()
+    running = asyncio.create_task(keeper.run())
+
+    await eventually(lambda: keeper.present, "the other one is there", until=["lora"].__eq__)
+    await end(running)
+
+
+async def test_only_the_model_that_cannot_be_had_is_blamed_and_only_while_it_is_wanted(
+    make: Make, queue: Queue, fetcher: FakeFetcher
+) -> None:
+    del fetcher.files[make_model("lora", MODELS["lora"]).url]
+    job = await queue.submit(
+        JobRequest(service="render", payload={}, requirements={"models": ["base", "lora"]})
+    )
+    keeper = make()
+    running = asyncio.create_task(keeper.run())
+    [why] = await eventually(lambda: keeper.troubles, "it complains")
+    assert why.startswith("model lora cannot be had")
+    assert keeper.present == ["base"]
+
+    await queue.cancel(job.id)
+
+    await eventually(lambda: keeper.troubles, "nobody wants it any more", until=[].__eq__)
+    await end(running)
+
+
+async def test_where_jobs_starve_it_waits_with_its_place_for_a_model_in_use_to_go(
+    make: Make, queue: Queue, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wishes, "STARVED_S", -1)
+    keeper = make(model_budget=10)
+    keeper._models._residency_s = 0
+    brought(keeper._models, "vae")
+    await submit(queue, "base")
+
+    with keeper._models.using(["vae"]):
+        running = asyncio.create_task(keeper.run())
+        await eventually(lambda: keeper.present, "it is offered no more", until=[].__eq__)
+        other = Fetches(redis, queue.name, "other")
+        assert not await other.take(["base"], at_most=1)
+
+    await eventually(lambda: keeper.present, "its room is taken", until=["base"].__eq__)
+    await end(running)
+
+
+async def test_a_note_of_another_release_is_understood_and_a_broken_one_forgotten(
+    make: Make,
+) -> None:
+    keeper = make(models_kept=frozenset({"base", "vae"}))
+    brought(keeper._models, "base")
+    names = keeper._models.store.folder / "names" / "model"
+    note = json.loads((names / "base.json").read_text())
+    note["model"]["of_a_later_release"] = True
+    (names / "base.json").write_text(json.dumps(note))
+    (names / "vae.json").write_text('{"model": {"name": "vae"}}')
+    running = asyncio.create_task(keeper.run())
+
+    await eventually(
+        lambda: [held.model.name for held in keeper._models.held()],
+        "both are held",
+        until=["base", "vae"].__eq__,
+    )
+    await end(running)
