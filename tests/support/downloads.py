@@ -31,8 +31,12 @@ if TYPE_CHECKING:
     from muster.downloads.models import Models
     from muster.downloads.packages import Package, Packages
     from muster.downloads.partial import Partial
+    from muster.downloads.store import Store
 
 URL = "https://files.example/file"
+DATA = b"the very bytes " * 1000
+SIZE = 10
+"""Bytes of a model that ``brought`` brings."""
 
 
 def sha256_of(data: bytes) -> str:
@@ -43,6 +47,9 @@ def sha256_of(data: bytes) -> str:
 def content_of(data: bytes) -> Content:
     """Return what a file with these bytes must be."""
     return Content(sha256_of(data), len(data))
+
+
+GOOD = content_of(DATA)
 
 
 def nothing_told(done: int, total: int | None) -> None:
@@ -110,6 +117,25 @@ class FakeFetcher:
         if url not in self.files:
             raise DownloadFailed(url, "the host answers 404 Not Found", "Check the release.")
         return self.files[url]
+
+
+async def fetched(store: Store, fetcher: FakeFetcher, content: Content = GOOD) -> bytes:
+    """Return what the store gives for ``URL``."""
+    async with store.hold(URL, content, fetcher, nothing_told) as file:  # type: ignore[arg-type]
+        return file.read_bytes()
+
+
+def planted(store: Store, data: bytes, name: str = GOOD.sha256) -> Path:
+    """Put a file among the objects that was never verified."""
+    file = store.path(name)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(data)
+    return file
+
+
+def fetch_lock(store: Store) -> Path:
+    """Return the lock that whoever fetches ``DATA`` holds alone."""
+    return store.folder / "locks" / f"fetch-{GOOD.sha256}"
 
 
 def release_named(

@@ -15,11 +15,15 @@ from muster.downloads import fetching, http, pauses
 from muster.downloads.content import Content
 from muster.downloads.fetching import Fetcher
 from muster.downloads.http import Http
+from muster.downloads.models import Models
+from muster.downloads.packages import Packages
 from muster.downloads.partial import Partial
 from muster.downloads.pauses import Pauses
 from muster.downloads.places import Host, Places
 from muster.downloads.settings import DownloadSettings
+from muster.downloads.store import Store
 from muster.downloads.waits import Schedule
+from support.downloads import SIZE, FakeFetcher
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -137,6 +141,27 @@ class Progress:
 
     def __call__(self, done: int, total: int | None) -> None:
         self.told.append((done, total))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def server() -> FakeFetcher:
+    return FakeFetcher()
+
+
+@pytest.fixture
+def packages(store: Store, server: FakeFetcher) -> Packages:
+    return Packages(store, server)
+
+
+@pytest.fixture
+def models(store: Store) -> Models:
+    """Room for three models, which need not stay for long."""
+    return Models(store, budget=3 * SIZE, residency_s=0)
 
 
 @pytest.fixture

@@ -5,30 +5,17 @@ import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-import pytest
-
 from muster.downloads.models import Models
 from muster.downloads.partial import RESERVE_BYTES
-from muster.downloads.store import Store
-from support.downloads import brought, used
+from support.downloads import SIZE, brought, used
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
+
     from muster.downloads.catalogue import Model
-
-SIZE = 10
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
-
-
-@pytest.fixture
-def models(store: Store) -> Models:
-    """Room for three models, which need not stay for long."""
-    return Models(store, budget=3 * SIZE, residency_s=0)
+    from muster.downloads.store import Store
 
 
 def link(models: Models, model: Model) -> Path:

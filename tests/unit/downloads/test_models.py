@@ -10,26 +10,13 @@ from structlog.testing import capture_logs
 from muster.downloads.models import ModelGone, Models
 from muster.downloads.store import Store
 from muster.worker.models import WorkerModels
-from support.downloads import brought, make_model, spoil
+from support.downloads import SIZE, brought, make_model, spoil
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from muster.downloads.catalogue import Model
     from muster.downloads.content import Content
-
-SIZE = 10
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
-
-
-@pytest.fixture
-def models(store: Store) -> Models:
-    """Room for three models, which need not stay for long."""
-    return Models(store, budget=3 * SIZE, residency_s=0)
 
 
 def link(models: Models, model: Model) -> Path:

@@ -9,12 +9,7 @@ from structlog.testing import capture_logs
 
 import muster
 from muster.downloads.errors import DownloadFailed
-from muster.downloads.packages import (
-    Package,
-    Packages,
-)
 from muster.downloads.places import Host
-from muster.downloads.store import Store
 from muster.errors import NotFound
 from muster.fleet.model import ReleaseId
 from muster.fleet.running import installed_release, running_release
@@ -29,26 +24,15 @@ from support.downloads import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from muster.downloads.packages import (
+        Package,
+        Packages,
+    )
+    from muster.downloads.store import Store
 
 V1, V2 = release_named("v1"), release_named("v2")
 LATEST = release_named(None)
 ONE, TWO = make_package("1"), make_package("2")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
-
-
-@pytest.fixture
-def server() -> FakeFetcher:
-    return FakeFetcher()
-
-
-@pytest.fixture
-def packages(store: Store, server: FakeFetcher) -> Packages:
-    return Packages(store, server)
 
 
 @pytest.mark.anyio

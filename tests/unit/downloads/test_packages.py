@@ -40,21 +40,6 @@ LATEST = release_named(None)
 ONE, TWO = make_package("1"), make_package("2")
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
-
-
-@pytest.fixture
-def server() -> FakeFetcher:
-    return FakeFetcher()
-
-
-@pytest.fixture
-def packages(store: Store, server: FakeFetcher) -> Packages:
-    return Packages(store, server)
-
-
 @pytest.mark.anyio
 async def test_a_package_is_fetched_verified_and_unpacked_under_its_version_and_digest(
     packages: Packages, server: FakeFetcher, store: Store

@@ -5,7 +5,6 @@ import os
 import shutil
 import time
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import pytest
 from structlog.testing import capture_logs
@@ -14,49 +13,22 @@ from muster.downloads.errors import ContentMismatch, DownloadFailed, NoSpace
 from muster.downloads.partial import RESERVE_BYTES
 from muster.downloads.store import Store
 from support.downloads import (
+    DATA,
+    GOOD,
     URL,
     FakeFetcher,
     content_of,
     counted_reads,
-    nothing_told,
+    fetched,
+    planted,
     sha256_of,
     spoil,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from muster.downloads.content import Content
-
-DATA = b"the very bytes " * 1000
-GOOD = content_of(DATA)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
 
 
 @pytest.fixture
 def fetcher() -> FakeFetcher:
     return FakeFetcher({URL: DATA})
-
-
-async def fetched(store: Store, fetcher: FakeFetcher, content: Content = GOOD) -> bytes:
-    async with store.hold(URL, content, fetcher, nothing_told) as file:
-        return file.read_bytes()
-
-
-def planted(store: Store, data: bytes, name: str = GOOD.sha256) -> Path:
-    """Put a file among the objects that was never verified."""
-    file = store.path(name)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(data)
-    return file
-
-
-def fetch_lock(store: Store) -> Path:
-    return store.folder / "locks" / f"fetch-{GOOD.sha256}"
 
 
 @pytest.mark.anyio

@@ -15,11 +15,15 @@ import pytest
 from muster.downloads.store import Store
 from muster.errors import NotFound
 from support.downloads import (
+    DATA,
+    GOOD,
     URL,
     FakeFetcher,
-    content_of,
+    fetch_lock,
+    fetched,
     nothing_told,
     opened_by,
+    planted,
     until_fetching,
 )
 from support.waiting import eventually, eventually_blocking
@@ -28,10 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from muster.downloads.content import Content
 
-DATA = b"the very bytes " * 1000
-GOOD = content_of(DATA)
 USER = """
 import sys
 sys.path[:] = {path!r}
@@ -68,11 +69,6 @@ asyncio.run(main())
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
-
-
-@pytest.fixture
 def fetcher() -> FakeFetcher:
     return FakeFetcher({URL: DATA})
 
@@ -92,23 +88,6 @@ def started(code: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-
-
-async def fetched(store: Store, fetcher: FakeFetcher, content: Content = GOOD) -> bytes:
-    async with store.hold(URL, content, fetcher, nothing_told) as file:
-        return file.read_bytes()
-
-
-def planted(store: Store, data: bytes, name: str = GOOD.sha256) -> Path:
-    """Put a file among the objects that was never verified."""
-    file = store.path(name)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(data)
-    return file
-
-
-def fetch_lock(store: Store) -> Path:
-    return store.folder / "locks" / f"fetch-{GOOD.sha256}"
 
 
 @pytest.mark.anyio
