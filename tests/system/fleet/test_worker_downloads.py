@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from muster.fleet.model import ReleaseId
 
 if TYPE_CHECKING:
     from conftest import StartMachine
+    from muster.simulation.releases.log import Request
     from support.system.machines import MachineContainer
     from support.system.releases import Releases
     from support.system.stack import Stack
@@ -27,12 +29,20 @@ FAULTS = (
 )
 
 
+@dataclass(frozen=True)
+class Released:
+    """A machine whose workers run the release, and what was asked for while it started."""
+
+    machine: MachineContainer
+    asked: list[Request]
+
+
 @pytest.fixture(scope="session")
-def released(stack: Stack, gpus: int, releases: Releases) -> MachineContainer:
-    """A machine whose workers run the release, ready."""
+def released(stack: Stack, gpus: int, releases: Releases) -> Released:
+    releases.clear()
     machine = stack.start_machine("released", gpus=gpus, **releases.settings(VERSION))
     machine.until_idle()
-    return machine
+    return Released(machine, releases.log(f"/{REPOSITORY}/releases"))
 
 
 @pytest.fixture
@@ -41,17 +51,13 @@ def asked_for(releases: Releases) -> ReleaseId:
 
 
 def test_downloads_from_github_releases_without_rate_limiting(
-    start_machine: StartMachine, releases: Releases, asked_for: ReleaseId, gpus: int
+    released: Released, releases: Releases, asked_for: ReleaseId, gpus: int
 ) -> None:
-    releases.clear()
-
-    machine = start_machine(**releases.settings(VERSION))
-    machine.until_idle()
+    released.machine.until_idle()
 
     # Each worker runs the release, and for all of them the host was asked for it once.
-    assert [worker.release for worker in machine.workers()] == [asked_for] * gpus
-    asked = releases.log(f"/{REPOSITORY}/releases")
-    assert [(request.path.rpartition("/")[2], request.status) for request in asked] == [
+    assert [worker.release for worker in released.machine.workers()] == [asked_for] * gpus
+    assert [(request.path.rpartition("/")[2], request.status) for request in released.asked] == [
         (f"{releases.asset}.sha256", 302),
         (releases.asset, 302),
     ]
@@ -79,20 +85,22 @@ def test_handles_network_failures_gracefully(
 
 
 def test_an_old_package_planted_in_the_cache_is_never_run(
-    released: MachineContainer, releases: Releases, asked_for: ReleaseId, gpus: int
+    released: Released, releases: Releases, asked_for: ReleaseId, gpus: int
 ) -> None:
+    machine = released.machine
+
     # Given code in the release's folder that takes its machine from nowhere
     file = f"/data/store/unpacked/{VERSION}-{releases.sha256[:16]}/{IDENTITY}"
-    released.run("sh", "-c", f"echo 'def worker_id(*_): return \"unknown\"' > {file}")
-    before = released.look()
+    machine.run("sh", "-c", f"echo 'def worker_id(*_): return \"unknown\"' > {file}")
+    before = machine.look()
 
     # When the machine is started again
-    released.container.restart(timeout=released.stop_grace_s)
+    machine.container.restart(timeout=machine.stop_grace_s)
 
     # Then its workers are its own and run the release, and it says what it refused.
-    released.until_idle(after=before.incarnation)
-    workers = [(worker.machine_id, worker.release) for worker in released.workers()]
-    assert workers == [(released.machine_id, asked_for)] * gpus
-    said = released.container.logs().decode()
+    machine.until_idle(after=before.incarnation)
+    workers = [(worker.machine_id, worker.release) for worker in machine.workers()]
+    assert workers == [(machine.machine_id, asked_for)] * gpus
+    said = machine.container.logs().decode()
     assert "unpacked_package_refused" in said
     assert file in said
