@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -128,7 +129,8 @@ def _sweep_folders(store: Store) -> None:
     kept = {entry.sha256[:16] for entry in store.entries()}
     for folder in (store.folder / "unpacked").glob("[!.]*"):
         if folder.name.rpartition("-")[2] not in kept:
-            store.throw_away(folder)
+            with suppress(FileNotFoundError):  # another machine on the same store did it
+                store.throw_away(folder)
     store.empty_trash()
 
 

@@ -25,6 +25,8 @@ from support.downloads import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from muster.downloads.models import Models
     from muster.downloads.packages import Packages
     from muster.downloads.store import Store
@@ -134,6 +136,23 @@ async def test_downloads_that_nobody_goes_on_with_are_swept(store: Store) -> Non
 
     assert prune(store).partials == 1
     assert not partial.exists()
+
+
+def test_two_machines_that_start_at_once_may_both_clean_up(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orphan = store.folder / "unpacked" / f"v1-{'ab' * 8}"
+    orphan.mkdir(parents=True)
+    throw_away = store.throw_away
+
+    def after_the_other(path: Path) -> None:
+        throw_away(path)
+        throw_away(path)
+
+    monkeypatch.setattr(store, "throw_away", after_the_other)
+    prune(store)
+
+    assert not orphan.exists()
 
 
 @pytest.mark.anyio
