@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, FilePath, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from muster.errors import InvalidInput
@@ -54,15 +55,70 @@ class Settings(BaseSettings):
         )
 
 
+SENTINEL_PORT = 26379
+CA_REMEDY = (
+    "Use the path of a PEM file with the authority that signed the certificates of Redis and of "
+    "the server; it is trusted in place of those that this system trusts."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sentinels:
+    """The sentinels that know which Redis is the primary of a service, and how to enter there."""
+
+    addresses: tuple[tuple[str, int], ...]
+    service: str
+    db: int
+    username: str | None
+    password: str | None
+    tls: bool
+
+    @classmethod
+    def of(cls, url: str) -> Self | None:
+        """Read ``redis+sentinel://user:password@host:port,host:port/SERVICE/DB``.
+
+        ``rediss+sentinel`` is the same over TLS. Returns None for a URL of another scheme; raises
+        ``ValueError`` that shows no password.
+        """
+        scheme, _, rest = url.partition("://")
+        if scheme not in {"redis+sentinel", "rediss+sentinel"}:
+            return None
+        authority, _, path = rest.partition("/")
+        user, _, hosts = authority.rpartition("@")
+        username, _, password = user.partition(":")
+        service, _, db = path.partition("/")
+        if not service or not (db or "0").isdigit():
+            raise ValueError("it does not end with /SERVICE or /SERVICE/DB")
+        return cls(
+            addresses=tuple(_address(host) for host in hosts.split(",")),
+            service=unquote(service),
+            db=int(db or 0),
+            username=unquote(username) or None,
+            password=unquote(password) or None,
+            tls=scheme.startswith("rediss"),
+        )
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        host, port = text, str(SENTINEL_PORT)
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError("a sentinel is not given as host or host:port, with commas between")
+    return host, int(port)
+
+
 class RedisSettings(Settings):
     """Which Redis, and which queue on it."""
 
     redis_url: SecretStr = Field(
         alias="REDIS_URL",
         default=SecretStr("redis://127.0.0.1:6379/0"),
-        description="Set REDIS_URL to redis://, rediss:// or unix://, "
-        "for example redis://user:password@host:6379/0.",
+        description="Set REDIS_URL to redis://, rediss:// (TLS), unix://, or redis+sentinel:// "
+        "(rediss+sentinel://), for example redis://user:password@host:6379/0 or "
+        "redis+sentinel://user:password@host-1:26379,host-2:26379/muster.",
     )
+    ca_file: FilePath | None = Field(alias="MUSTER_CA_FILE", default=None, description=CA_REMEDY)
     queue: str = Field(
         alias="MUSTER_QUEUE",
         default="default",
@@ -73,9 +129,14 @@ class RedisSettings(Settings):
     @field_validator("redis_url")
     @classmethod
     def _known_scheme(cls, url: SecretStr) -> SecretStr:
+        if Sentinels.of(url.get_secret_value()):
+            return url
         parts = urlsplit(url.get_secret_value())
         if parts.scheme not in {"redis", "rediss", "unix"}:
-            raise ValueError(f"the scheme {parts.scheme!r} is not one of redis, rediss, unix")
+            raise ValueError(
+                f"the scheme {parts.scheme!r} is not one of redis, rediss, unix, "
+                "redis+sentinel, rediss+sentinel"
+            )
         if parts.scheme != "unix" and "@" in parts.path + parts.query + parts.fragment:
             raise ValueError("its password holds / ? or #, to be written as %2F, %3F and %23")
         try:

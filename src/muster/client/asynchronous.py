@@ -74,9 +74,13 @@ class AsyncClient:
     machines = _method(calls.machines)
     machine = _method(calls.machine)
     workers = _method(calls.workers)
+    drain = _method(calls.drain)
+    undrain = _method(calls.undrain)
+    restart = _method(calls.restart)
     queue = _method(calls.queue)
     pause = _method(calls.pause)
     resume = _method(calls.resume)
+    nameplate = _method(calls.nameplate)
 
     async def every_job(self, state: JobState, *, page: int = 200) -> AsyncIterator[Job]:
         """Iterate over all jobs in a state, ``page`` to a request."""

@@ -80,9 +80,13 @@ class Client:
     machines = _method(calls.machines)
     machine = _method(calls.machine)
     workers = _method(calls.workers)
+    drain = _method(calls.drain)
+    undrain = _method(calls.undrain)
+    restart = _method(calls.restart)
     queue = _method(calls.queue)
     pause = _method(calls.pause)
     resume = _method(calls.resume)
+    nameplate = _method(calls.nameplate)
 
     def every_job(self, state: JobState, *, page: int = 200) -> Iterator[Job]:
         """Iterate over all jobs in a state, ``page`` to a request."""

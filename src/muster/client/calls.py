@@ -13,7 +13,9 @@ from urllib.parse import quote
 from pydantic import TypeAdapter
 
 from muster.client.model import QueueStatus
+from muster.fleet.commands import Command
 from muster.fleet.model import Machine, MachinePage, WorkerPage
+from muster.fleet.nameplate import Nameplate
 from muster.jobs.model import Explanation, Job, JobPage, JobRequest, JobState, Submitted
 
 if TYPE_CHECKING:
@@ -45,7 +47,9 @@ _EXPLANATION = TypeAdapter(Explanation)
 _MACHINE = TypeAdapter(Machine)
 _MACHINES = TypeAdapter(MachinePage)
 _WORKERS = TypeAdapter(WorkerPage)
+_COMMAND = TypeAdapter(Command)
 _QUEUE = TypeAdapter(QueueStatus)
+_NAMEPLATE = TypeAdapter(Nameplate)
 _REQUESTS = TypeAdapter(list[JobRequest])
 
 
@@ -107,6 +111,21 @@ def workers(
     return Call("GET", "/v1/workers", _WORKERS, params)
 
 
+def drain(machine_id: str) -> Call[Command]:
+    """Have a machine's workers hand their jobs back and stop; the machine stays."""
+    return _command(machine_id, "drain")
+
+
+def undrain(machine_id: str) -> Call[Command]:
+    """Have the workers of a drained machine start again."""
+    return _command(machine_id, "undrain")
+
+
+def restart(machine_id: str, program: str) -> Call[Command]:
+    """Have a machine restart one of its services or workers."""
+    return _command(machine_id, f"programs/{_part(program)}/restart")
+
+
 def queue() -> Call[QueueStatus]:
     """Return how the queue stands."""
     return Call("GET", "/v1/queue", _QUEUE)
@@ -120,6 +139,15 @@ def pause() -> Call[QueueStatus]:
 def resume() -> Call[QueueStatus]:
     """Hand out jobs again."""
     return Call("POST", "/v1/queue/resume", _QUEUE)
+
+
+def nameplate() -> Call[Nameplate]:
+    """Return which environment the server belongs to, as its Redis says."""
+    return Call("GET", "/v1/nameplate", _NAMEPLATE)
+
+
+def _command(machine_id: str, what: str) -> Call[Command]:
+    return Call("POST", f"/v1/machines/{_part(machine_id)}/{what}", _COMMAND, repeatable=False)
 
 
 def _keyed(request: JobRequest) -> JobRequest:

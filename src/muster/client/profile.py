@@ -15,12 +15,16 @@ from muster.errors import InvalidInput
 
 
 class Profile(BaseModel):
-    """A server and the token to show it."""
+    """A server, the token to show it, and the authority whose signature it must have.
+
+    Without a ``ca_file`` those are trusted that this system trusts.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     url: str
     token: SecretStr
+    ca_file: Path | None = None
 
 
 def profile_path() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 
 from muster.client.errors import ServerFailed, ServerUnavailable, WaitTimeout, error_of
 from muster.client.target import is_loopback
-from muster.errors import Busy
+from muster.errors import Busy, InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,7 +40,26 @@ def http_options(server: Profile) -> dict[str, Any]:
         "headers": {"Authorization": f"Bearer {server.token.get_secret_value()}"},
         "timeout": TIMEOUT_S,
         "trust_env": not is_loopback(server.url),
+        "verify": trusted(server),
     }
+
+
+def trusted(server: Profile) -> ssl.SSLContext | bool:
+    """Return whose certificates are taken from the server, for httpx.
+
+    Raises ``InvalidInput`` for a file that holds no certificate of an authority.
+    """
+    if server.ca_file is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=server.ca_file)
+    except OSError as error:
+        raise InvalidInput(
+            "MUSTER_CA_FILE",
+            f"cannot be used ({error})",
+            "Give a PEM file with the authority's certificate.",
+            value=str(server.ca_file),
+        ) from None
 
 
 def request_options(call: Call[Any]) -> dict[str, Any]:

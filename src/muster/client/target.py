@@ -5,11 +5,11 @@ from __future__ import annotations
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import Field, FilePath, SecretStr
 
 from muster.client.profile import Profile, read_profile
 from muster.errors import InvalidInput
-from muster.settings import Settings
+from muster.settings import CA_REMEDY, Settings
 
 URL_REMEDY = "Give the server's URL, such as https://muster.example.org, or run `muster up`."
 TOKEN_REMEDY = "Give the token that the server's operator made for you."  # noqa: S105
@@ -20,6 +20,7 @@ class ClientSettings(Settings):
 
     url: str | None = Field(alias="MUSTER_URL", default=None, description=URL_REMEDY)
     token: SecretStr | None = Field(alias="MUSTER_TOKEN", default=None, description=TOKEN_REMEDY)
+    ca_file: FilePath | None = Field(alias="MUSTER_CA_FILE", default=None, description=CA_REMEDY)
     allow_http: bool = Field(
         alias="MUSTER_ALLOW_HTTP",
         default=False,
@@ -41,9 +42,10 @@ def find_server(url: str | None = None, token: str | None = None) -> Profile:
         raise InvalidInput("MUSTER_URL", "is not set and there is no profile", URL_REMEDY)
     wanted = _checked(wanted, allow_http=settings.allow_http)
     if settings.token:
-        return Profile(url=wanted, token=settings.token)
+        return Profile(url=wanted, token=settings.token, ca_file=settings.ca_file)
     if profile and profile.url.rstrip("/") == wanted:
-        return Profile(url=wanted, token=profile.token)
+        ca_file = settings.ca_file or profile.ca_file
+        return Profile(url=wanted, token=profile.token, ca_file=ca_file)
     raise InvalidInput("MUSTER_TOKEN", f"is not set, and no profile is for {wanted}", TOKEN_REMEDY)
 
 

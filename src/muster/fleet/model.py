@@ -110,16 +110,20 @@ class Worker(_Record):
 
 
 class MachinePage(_Record):
-    """Some machines in the order of their ids. ``cursor`` leads to the next page."""
+    """Some machines. ``cursor`` leads on in the order of ids; a numbered page has none."""
 
     machines: list[Machine]
     cursor: str | None
     total: int
+    page: int | None = None
+    pages: int | None = None
 
 
 class WorkerPage(_Record):
-    """Some workers in the order of their ids. ``cursor`` leads to the next page."""
+    """Some workers. ``cursor`` leads on in the order of ids; a numbered page has none."""
 
     workers: list[Worker]
     cursor: str | None
     total: int
+    page: int | None = None
+    pages: int | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from muster.errors import Conflict, NotFound
 from muster.fleet.model import (
@@ -23,7 +23,7 @@ from muster.jobs.queue import root_key
 from muster.jobs.scripts import Script
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from redis.asyncio import Redis
 
@@ -63,8 +63,8 @@ class Registry:
             await asyncio.sleep(HEARTBEAT_S / 4)
         earlier = [
             worker.worker_id
-            for worker in await self._workers()
-            if worker.machine_id == machine.machine_id and worker.incarnation != machine.incarnation
+            for worker in await self.workers_of(machine.machine_id)
+            if worker.incarnation != machine.incarnation
         ]
         await FORGET(self.redis, self.root, "workers", round(KEPT_S * 1000), *earlier)
 
@@ -90,12 +90,16 @@ class Registry:
 
     async def machine(self, machine_id: str) -> Machine:
         """Return one machine. Raises ``NotFound``."""
-        for machine in await self._machines():
-            if machine.machine_id == machine_id:
-                return machine
-        raise NotFound(
-            f"There is no machine {machine_id!r}. `muster machines` lists those there are."
-        )
+        found = await self._machines([machine_id])
+        if not found:
+            raise NotFound(
+                f"There is no machine {machine_id!r}. `muster machines` lists those there are."
+            )
+        return found[0]
+
+    async def everything(self) -> tuple[list[Machine], list[Worker]]:
+        """Return all machines and all workers, in the order of their ids."""
+        return await self._machines(), await self._workers()
 
     async def machines(self, *, cursor: str | None = None, limit: int = 50) -> MachinePage:
         """Return a page of machines, offline ones included for as long as they are kept."""
@@ -108,14 +112,15 @@ class Registry:
         self, *, machine_id: str | None = None, cursor: str | None = None, limit: int = 50
     ) -> WorkerPage:
         """Return a page of workers, of one machine or of all."""
-        workers = [
-            worker
-            for worker in await self._workers()
-            if machine_id is None or worker.machine_id == machine_id
-        ]
+        workers = await (self._workers() if machine_id is None else self.workers_of(machine_id))
         shown = [worker for worker in workers if worker.worker_id > (cursor or "")][:limit]
         following = shown[-1].worker_id if len(shown) == limit else None
         return WorkerPage(workers=shown, cursor=following, total=len(workers))
+
+    async def workers_of(self, machine_id: str) -> list[Worker]:
+        """Return a machine's workers. Its cost does not grow with the rest of the fleet."""
+        names = cast("list[bytes]", await self.redis.hkeys(f"{self.root}:workers-of:{machine_id}"))
+        return await self._workers([name.decode() for name in names]) if names else []
 
     async def live_workers(self) -> list[Worker]:
         """Return all workers that are not offline."""
@@ -133,8 +138,12 @@ class Registry:
 
     async def expire(self) -> None:
         """Forget those that have been silent for an hour: no phantom machines."""
-        for kind in ("machines", "workers"):
-            await FORGET(self.redis, self.root, kind, round(KEPT_S * 1000))
+        await self.forget()
+
+    async def forget(self, machines: Sequence[str] = (), workers: Sequence[str] = ()) -> None:
+        """Forget these at once, since they will not come back; and those silent for an hour."""
+        for kind, ids in (("machines", machines), ("workers", workers)):
+            await FORGET(self.redis, self.root, kind, round(KEPT_S * 1000), *ids)
 
     async def _reported(self, record: Machine | Worker, mode: str) -> None:
         if holder := await self._report(record, mode):
@@ -156,11 +165,12 @@ class Registry:
             record.model_dump_json(exclude={"seen_at"}),
             self.ttl_ms,
             mode,
+            record.machine_id,
         )
         return holder.decode()
 
-    async def _machines(self) -> list[Machine]:
-        records, seen, now = await self._read("machines")
+    async def _machines(self, names: Sequence[str] | None = None) -> list[Machine]:
+        records, seen, now = await self._read("machines", names)
         machines = [Machine.model_validate_json(record) for record in records]
         offline = {"state": MachineState.OFFLINE}
         return sorted(
@@ -168,8 +178,8 @@ class Registry:
             key=lambda m: m.machine_id,
         )
 
-    async def _workers(self) -> list[Worker]:
-        records, seen, now = await self._read("workers")
+    async def _workers(self, names: Sequence[str] | None = None) -> list[Worker]:
+        records, seen, now = await self._read("workers", names)
         workers = [Worker.model_validate_json(record) for record in records]
         offline = {"state": WorkerState.OFFLINE, "jobs": []}
         return sorted(
@@ -177,15 +187,26 @@ class Registry:
             key=lambda w: w.worker_id,
         )
 
-    async def _read(self, kind: str) -> tuple[list[bytes], dict[str, float], float]:
-        """Return the records, when each was seen last (ms), and the time now (ms)."""
+    async def _read(
+        self, kind: str, names: Sequence[str] | None
+    ) -> tuple[list[bytes], dict[str, float], float]:
+        """Return the records of those named or of all, when each was seen last and now, in ms."""
+        key = f"{self.root}:{kind}"
         async with self.redis.pipeline(transaction=True) as pipeline:
-            pipeline.hvals(f"{self.root}:{kind}")
-            pipeline.zrange(f"{self.root}:{kind}:seen", 0, -1, withscores=True)
             pipeline.time()
-            records, seen, (seconds, microseconds) = await pipeline.execute()
-        times = {name.decode(): at for name, at in seen}
-        return records, times, seconds * 1000 + microseconds / 1000
+            if names is None:
+                pipeline.hvals(key)
+                pipeline.zrange(f"{key}:seen", 0, -1, withscores=True)
+            else:
+                pipeline.hmget(key, names)
+                pipeline.zmscore(f"{key}:seen", list(names))
+            (seconds, microseconds), records, seen = await pipeline.execute()
+        if names is None:
+            times = {name.decode(): at for name, at in seen}
+        else:
+            times = {name: at for name, at in zip(names, seen, strict=True) if at is not None}
+        now = seconds * 1000 + microseconds / 1000
+        return [record for record in records if record is not None], times, now
 
     def _seen(
         self, seen: dict[str, float], name: str, now: float, offline: Mapping[str, object]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import sys
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -10,11 +11,13 @@ from urllib.parse import urlsplit
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from muster.errors import RedisUnavailable
+from muster.settings import Sentinels
 
 if TYPE_CHECKING:
     from muster.settings import RedisSettings
@@ -51,29 +54,76 @@ def connect(settings: RedisSettings) -> Redis:
 
     It never repeats a command by itself: a blocking pop that is sent again may swallow a wake-up,
     and who calls knows better what may be repeated. Its time-out lets a half-open connection be
-    noticed, and is longer than any wait that Muster asks for.
+    noticed, and is longer than any wait that Muster asks for. Through sentinels each new connection
+    goes to the server that is the primary then.
     """
     url = settings.redis_url.get_secret_value()
-    client = Redis.from_url(
-        url,
-        socket_timeout=ANSWER_TIMEOUT_S,
-        retry=Retry(NoBackoff(), 0),
-        max_connections=CONNECTIONS_AT_MOST,
-    )
-    pool = client.connection_pool
+    options: dict[str, Any] = {
+        "socket_timeout": ANSWER_TIMEOUT_S,
+        "retry": Retry(NoBackoff(), 0),
+        "max_connections": CONNECTIONS_AT_MOST,
+    }
     if not url.startswith("unix:"):
-        pool.connection_kwargs["socket_connect_timeout"] = CONNECT_TIMEOUT_S
+        options["socket_connect_timeout"] = CONNECT_TIMEOUT_S
+    if settings.ca_file and url.startswith("rediss"):
+        options["ssl_ca_certs"] = str(settings.ca_file)
+    sentinels = Sentinels.of(url)
+    client = _through(sentinels, options) if sentinels else Redis.from_url(url, **options)
+    pool = client.connection_pool
     if sys.version_info < (3, 12):
         bases = (_Cancellable, pool.connection_class)
         pool.connection_class = type("CancellableConnection", bases, {})
     return client
 
 
+class _SentinelPool(SentinelConnectionPool):
+    """Connections to the primary, which also closes those to the sentinels."""
+
+    async def aclose(self) -> None:
+        """Close them all."""
+        await super().aclose()
+        await self.sentinel_manager.aclose()
+
+
+def _through(sentinels: Sentinels, options: dict[str, Any]) -> Redis:
+    tls = {name: value for name, value in options.items() if name.startswith("ssl_")}
+    if sentinels.tls:
+        tls["ssl"] = True
+    asked = {
+        "socket_timeout": CONNECT_TIMEOUT_S,
+        "socket_connect_timeout": CONNECT_TIMEOUT_S,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    manager = Sentinel(  # type: ignore[no-untyped-call]
+        sentinels.addresses, sentinel_kwargs={**asked, **tls}
+    )
+    entering = {
+        "username": sentinels.username,
+        "password": sentinels.password,
+        "db": sentinels.db,
+    }
+    pool = _SentinelPool(  # type: ignore[no-untyped-call]
+        sentinels.service, manager, **entering, **{**options, **tls}
+    )
+    return Redis.from_pool(pool)
+
+
 def where(settings: RedisSettings) -> str:
     """Return the address without user and password, for messages."""
-    parts = urlsplit(settings.redis_url.get_secret_value())
+    url = settings.redis_url.get_secret_value()
+    if sentinels := Sentinels.of(url):
+        hosts = ",".join(f"{host}:{port}" for host, port in sentinels.addresses)
+        return f"{url.partition(':')[0]}://{hosts}/{sentinels.service}"
+    parts = urlsplit(url)
     port = f":{parts.port}" if parts.port else ""
     return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
+
+
+def _distrust(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
+    """Return what is wrong with a certificate, if that is behind the error."""
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 async def check(redis: Redis, settings: RedisSettings) -> None:
@@ -86,6 +136,16 @@ async def check(redis: Redis, settings: RedisSettings) -> None:
         if AuthenticationError in {type(error), type(error.__cause__)}:
             raise RedisUnavailable(
                 f"Redis at {address} refuses the user or password. Check those in REDIS_URL."
+            ) from None
+        if distrust := _distrust(error):
+            raise RedisUnavailable(
+                f"Redis at {address} is not trusted ({distrust}). Check its certificate, "
+                "the name of its host in REDIS_URL, and MUSTER_CA_FILE."
+            ) from None
+        if isinstance(error, MasterNotFoundError):
+            raise RedisUnavailable(
+                f"Redis at {address}: no sentinel that answers knows a primary. Check that they "
+                "run, their certificates, and the service's name in REDIS_URL."
             ) from None
         raise RedisUnavailable(
             f"Redis at {address} does not answer ({error}). Check REDIS_URL and that it runs."

@@ -58,7 +58,8 @@ class JobRequest(_Record):
     attempts may fail, and how many may be lost with their worker, before the job fails for good;
     they are counted apart, so that churn does not burn a good job. ``backoff_s`` is the wait after
     the first failed attempt; it doubles with each further one. A request with an
-    ``idempotency_key`` that the queue has seen is answered with the job that it made then.
+    ``idempotency_key`` that the queue has seen is answered with the job that it made then. With
+    ``keep_s`` the job, and its key, are kept for that time after its end and no longer.
     """
 
     # NaN stays NaN in JSON, where it is refused, instead of becoming null unseen.
@@ -73,6 +74,7 @@ class JobRequest(_Record):
     max_failed: int = Field(default=3, ge=1, le=100)
     max_lost: int = Field(default=5, ge=1, le=100)
     backoff_s: float = Field(default=2, ge=0, le=3600)
+    keep_s: float | None = Field(default=None, ge=1, le=7 * 24 * 3600)
     idempotency_key: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = None
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 FORGET = Script("muster.jobs", "forget")
 RECOVER = Script("muster.jobs", "recover")
+BRIEF = Script("muster.jobs", "brief")
 RETIRE = Script("muster.jobs", "retire")
 
 INTERVAL_S = 0.25
@@ -82,6 +83,8 @@ class Recovery:
             args = (state, round(kept.age_s * 1000), kept.count, BATCH)
             while await RETIRE(self.queue.redis, self.queue.root, *args) == BATCH:
                 pass
+        while await BRIEF(self.queue.redis, self.queue.root, BATCH) == BATCH:
+            pass
         await self._guard_memory()
 
     async def _guard_memory(self) -> None:

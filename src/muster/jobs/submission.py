@@ -56,10 +56,20 @@ def _encode(
         spec,
         request.priority,
         int(request.not_before.timestamp() * 1000) if request.not_before else 0,
-        f"{request.max_failed} {request.max_lost} "
-        f"{round(request.timeout_s * 1000)} {round(request.backoff_s * 1000)}",
+        _limits(request),
         blake2b(key.encode(), digest_size=16).hexdigest() if key else "",
     ]
+
+
+def _limits(request: JobRequest) -> str:
+    numbers = [
+        request.max_failed,
+        request.max_lost,
+        round(request.timeout_s * 1000),
+        round(request.backoff_s * 1000),
+        *([] if request.keep_s is None else [round(request.keep_s * 1000)]),
+    ]
+    return " ".join(map(str, numbers))
 
 
 def _spec(request: JobRequest) -> bytes:

@@ -17,6 +17,7 @@ from muster.client.target import ClientSettings
 from muster.downloads.contents import prune
 from muster.downloads.store import Store
 from muster.errors import Conflict, NotFound
+from muster.fleet.commands import Commands
 from muster.fleet.model import Machine, MachineState, Program
 from muster.fleet.registry import HEARTBEAT_S, Registry
 from muster.jobs.connection import check, connect
@@ -25,9 +26,10 @@ from muster.machine.caretaker import Caretaker
 from muster.machine.code import prepared
 from muster.machine.inspection import differences
 from muster.machine.models import ModelKeeper, model_keeper
+from muster.machine.obedience import Obedience
 from muster.machine.plan import Plan, plan
 from muster.machine.relay import Relay
-from muster.machine.settings import MAX_GPUS, MachineSettings
+from muster.machine.settings import MachineSettings
 from muster.tasks import end, stop_signals
 from muster.worker.settings import WorkerSettings
 
@@ -114,13 +116,15 @@ class Agent:
     ) -> None:
         self._plan = planned
         self._keeper = keeper
+        self._obedience = Obedience(planned, Commands(registry), caretaker)
         self._complaints = [complaint] if complaint else []
         self._registry = registry
         self._caretaker = caretaker
         self._state = MachineState.STARTING
         self._reasons: list[str] = []
-        self._started_at = datetime.now(UTC)
+        self._started_at = self._starts_at = datetime.now(UTC)
         self._redis_away = False
+        self._stopping = False
 
     async def run(self) -> None:
         """Register, run what is planned until a signal comes, drain, and leave."""
@@ -136,15 +140,17 @@ class Agent:
         stop = asyncio.create_task(stopped.wait())
         care = asyncio.create_task(self._caretaker.run())
         report = asyncio.create_task(self._report_forever())
-        tasks = {stop, care, report}
+        obey = asyncio.create_task(self._obedience.run())
+        tasks = {stop, care, report, obey}
         if self._keeper:
             tasks.add(asyncio.create_task(self._keeper.run()))
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done - {stop}:
                 task.result()
-            await end(care)
+            await end(care, obey)
             _log.info("machine_draining", machine=self._plan.machine_id)
+            self._stopping = True
             self._state, self._reasons = MachineState.DRAINING, []
             await self._caretaker.drain()
         finally:
@@ -176,7 +182,7 @@ class Agent:
 
     async def _report(self) -> None:
         try:
-            if self._state is not MachineState.DRAINING:
+            if not self._stopping:
                 await self._look()
             await self._registry.report_machine(self._record())
         except RedisError as error:
@@ -197,22 +203,26 @@ class Agent:
 
     async def _look(self) -> None:
         """Compare what runs with the plan, and judge."""
-        page = await self._registry.workers(machine_id=self._plan.machine_id, limit=4 * MAX_GPUS)
-        if self._state is MachineState.DRAINING:  # since we asked
+        workers = await self._registry.workers_of(self._plan.machine_id)
+        if self._stopping:  # since we asked
             return
         reasons = differences(
             self._plan,
             self._caretaker.programs,
             self._caretaker.earlier,
-            page.workers,
+            workers,
             self._caretaker.last_line,
         )
         lasting = list(self._complaints)
         if self._keeper:
-            self._keeper.workers = page.workers
+            self._keeper.workers = workers
             lasting += self._keeper.troubles
-        state = self._judge(reasons, lasting)
-        reasons += lasting
+        if self._obedience.drained:
+            state, reasons = MachineState.DRAINING, [self._obedience.drained]
+            self._starts_at = datetime.now(UTC)
+        else:
+            state = self._judge(reasons, lasting)
+            reasons += lasting
         if (state, reasons) != (self._state, self._reasons):
             _log.info("machine_state", state=state.value, reasons=reasons)
         self._state, self._reasons = state, reasons
@@ -221,8 +231,9 @@ class Agent:
         """Return the state; while a machine starts, what may pass by itself is waited for."""
         if not passing:
             return MachineState.DEGRADED if lasting else MachineState.READY
-        age_s = (datetime.now(UTC) - self._started_at).total_seconds()
-        young = self._state is MachineState.STARTING and age_s < STARTING_S
+        age_s = (datetime.now(UTC) - self._starts_at).total_seconds()
+        starts = self._state in {MachineState.STARTING, MachineState.DRAINING}
+        young = starts and age_s < STARTING_S
         stumbled = self._caretaker.given_up or self._caretaker.restarts
         return MachineState.STARTING if young and not stumbled else MachineState.DEGRADED
 

@@ -33,8 +33,10 @@ class Caretaker:
     processes are found that outlived their supervisord. A program that supervisord gives up is
     started again after ``first_wait_s``, and twice as long after each further time.
 
+    Programs that are ``held`` stay stopped until they are let go.
+
     ``programs`` is how supervisord saw them at the last look, ``earlier`` at the look before, and
-    ``restarts`` counts how often each was seen with a new process.
+    ``restarts`` counts how often each was seen with a new process that nobody asked for.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Caretaker:
         self.programs: dict[str, Status] = {}
         self.earlier: dict[str, Status] = {}
         self.restarts: Counter[str] = Counter()
+        self.held: set[str] = set()
         self._stages = [[program.name for program in stage] for stage in stages]
         self._marker = marker
         self._first_wait_s = first_wait_s
@@ -84,6 +87,25 @@ class Caretaker:
                 gone = True
             await asyncio.sleep(LOOK_EVERY_S)
 
+    async def hold(self, *names: str) -> None:
+        """Stop programs, and keep them stopped even if the supervisord is started anew."""
+        self.held.update(names)
+        await self._supervisor.stop(*names)
+
+    async def release(self, *names: str) -> None:
+        """Start programs that were held."""
+        self.held.difference_update(names)
+        for name in names:
+            self._pids.pop(name, None)
+        await self._supervisor.start(*names)
+
+    async def restart(self, name: str) -> None:
+        """Stop a program as gently as it likes to be stopped, and start it, unless it is held."""
+        await self._supervisor.stop(name)
+        self._pids.pop(name, None)
+        if name not in self.held:
+            await self._supervisor.start(name)
+
     async def drain(self) -> None:
         """Stop all programs, stage after stage."""
         try:
@@ -104,7 +126,7 @@ class Caretaker:
     async def _start_all(self) -> None:
         await self._supervisor.open()
         for names in reversed(self._stages):
-            await self._supervisor.start(*names)
+            await self._supervisor.start(*(name for name in names if name not in self.held))
         await self._look()
 
     async def _look(self) -> None:

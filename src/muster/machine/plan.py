@@ -206,6 +206,7 @@ def _dotenv(
         "WORKER_CONCURRENCY": settings.worker_concurrency,
         "WORKER_VRAM_MIB": str(gpus[gpu].memory_mib) if gpus else None,
         "INPUT_HOSTS": settings.input_hosts,
+        "MUSTER_CA_FILE": str(settings.ca_file.resolve()) if settings.ca_file else None,
     }
     return {
         "MACHINE_ID": settings.machine_id,

@@ -40,6 +40,7 @@ class Heart:
         self._parent = os.getppid()
         self._settings = settings
         self._started_at = datetime.now(UTC)
+        self._version = version("muster-fleet")
         self._release = running_release()
 
     def hurry(self) -> None:
@@ -92,7 +93,7 @@ class Heart:
             capabilities=self.worker.capabilities,
             jobs=sorted(attempt.job_id for attempt in self.worker.running),
             reason=self.worker.not_ready,
-            version=version("muster-fleet"),
+            version=self._version,
             release=self._release,
             pid=os.getpid(),
             started_at=self._started_at,

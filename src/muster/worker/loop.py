@@ -6,7 +6,7 @@ import asyncio
 import random
 import signal
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import structlog
 from redis.exceptions import RedisError
@@ -79,6 +79,18 @@ class Worker:
         self._waiter: asyncio.Task[None] | None = None
         self._prober: asyncio.Task[None] | None = None
         self._bound: asyncio.Timeout | None = None
+
+    @classmethod
+    def on(cls, queue: Queue, settings: WorkerSettings, connector: Connector) -> Self:
+        """Make one that works for a queue; workers in one process may share the queue's client."""
+        offer = settings.capabilities(connector.service)
+        return cls(
+            settings,
+            connector,
+            Leases(queue, settings.worker_id, offer),
+            Registry(queue.redis, settings.queue),
+            ArtifactStore(settings.artifacts_url),
+        )
 
     async def run(self) -> None:
         """Work until drained, which takes ``DRAIN_AT_MOST_S`` at most.
@@ -283,10 +295,7 @@ async def run(settings: WorkerSettings) -> None:
         await check(redis, settings)
         queue = Queue(redis, settings.queue)
         await queue.open()
-        leases = Leases(queue, settings.worker_id, settings.capabilities(connector.service))
-        registry = Registry(redis, settings.queue)
-        artifacts = ArtifactStore(settings.artifacts_url)
-        worker = Worker(settings, connector, leases, registry, artifacts)
+        worker = Worker.on(queue, settings, connector)
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, worker.drain)

@@ -3,10 +3,11 @@
 -- ARGV: `machines` or `workers`, its id, its incarnation, the record (JSON), how long one counts as
 --   alive after it spoke (ms), and how: `register` (refused while another incarnation is alive),
 --   `takeover` (the other is known to be dead), `report` (refused when another holds the id), or
---   `leave` (likewise; the id is free afterwards)
+--   `leave` (likewise; the id is free afterwards); of a worker also its machine
 -- Returns '' when it is stored, else the incarnation that holds the id.
 -- Touches: KIND (hash: id -> record), KIND:seen (zset: id -> ms), KIND:incarnations (hash: id ->
---   incarnation that holds it), telemetry (when the record changed).
+--   incarnation that holds it), workers-of:MACHINE (hash: worker -> 1), telemetry (when the record
+--   changed).
 
 -- include: core
 
@@ -23,9 +24,10 @@ if mode == 'leave' then
 elseif holder ~= incarnation then
   redis.call('HSET', key(kind, 'incarnations'), id, incarnation)
 end
+if kind == 'workers' then redis.call('HSET', key('workers-of', ARGV[7]), id, 1) end
 if redis.call('HGET', key(kind), id) ~= record then
   redis.call('HSET', key(kind), id, record)
-  redis.call('XADD', key('telemetry'), 'MAXLEN', '~', 10000, '*', 'kind', kind, 'id', id,
-    'record', record)
+  redis.call('XADD', key('telemetry'), 'MAXLEN', '~', TELEMETRY_KEPT, '*', 'kind', kind,
+    'id', id, 'record', record)
 end
 return ''

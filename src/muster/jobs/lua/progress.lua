@@ -8,5 +8,6 @@
 
 if not redis.call('ZSCORE', key('leases'), ARGV[1] .. ':' .. ARGV[2]) then return 'lost' end
 redis.call('HSET', key('progress'), ARGV[1], ARGV[3])
-redis.call('XADD', key('telemetry'), 'MAXLEN', '~', 10000, '*', 'job', ARGV[1], 'progress', ARGV[3])
+redis.call('XADD', key('telemetry'), 'MAXLEN', '~', TELEMETRY_KEPT, '*', 'job', ARGV[1],
+  'progress', ARGV[3])
 return 'ok'

@@ -2,9 +2,10 @@
 --
 -- ARGV: state, kept for (ms), kept at most, how many are deleted at most in one call
 -- Returns how many jobs were deleted.
--- Touches: finished:STATE, job:ID, specs, results, attempts, progress, idempotency, events.
+-- Touches: finished:STATE, job:ID, specs, results, attempts, progress, idempotency, brief, events.
 
 -- include: core
+-- include: removal
 
 local finished, most = key('finished', ARGV[1]), tonumber(ARGV[4])
 local oldest = clock() - ARGV[2]
@@ -15,12 +16,6 @@ if excess > #jobs then
   jobs = redis.call('ZRANGE', finished, 0, math.min(excess, most) - 1)
 end
 for _, job in ipairs(jobs) do
-  local digest = redis.call('HGET', key('job', job), 'idempotency')
-  if digest then redis.call('HDEL', key('idempotency'), digest) end
-  for _, name in ipairs({'specs', 'results', 'attempts', 'progress'}) do
-    redis.call('HDEL', key(name), job)
-  end
-  redis.call('DEL', key('job', job))
-  redis.call('ZREM', finished, job)
+  remove(job, ARGV[1])
 end
 return #jobs

@@ -4,7 +4,7 @@
 --   class, requirements (JSON), how many jobs, then for each job:
 --     its place in the submission (from 1), id, spec (JSON), priority, not before (ms, 0: at once),
 --     limits, idempotency digest or ''
--- limits: "max_failed max_lost timeout_ms backoff_ms"
+-- limits: "max_failed max_lost timeout_ms backoff_ms", and "keep_ms" if it is kept for a shorter time
 -- Returns for each job, in order: '' for a new one, else the id of the job that its idempotency key
 -- made before. Errors: FULL (memory watermark), CLASSES (too many requirement classes).
 -- An id that exists is an earlier sending of the same call whose answer was lost: nothing is done.
@@ -69,6 +69,8 @@ local function store(group, place, job, spec, priority, due, limits, digest)
   local name = key('job', job)
   redis.call('HSET', name, 'state', state, 'class', group.class, 'order', order,
     'submitted', int(now), 'limits', limits)
+  local keep = string.match(limits, '^%d+ %d+ %d+ %d+ (%d+)$')
+  if keep then redis.call('ZADD', key('brief'), int(now + keep), job) end
   if digest ~= '' then redis.call('HSET', name, 'idempotency', digest) end
   event(job, state, '', 0, 'submitted')
   if later then

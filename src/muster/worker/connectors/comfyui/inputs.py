@@ -43,11 +43,21 @@ class Inputs:
         self, hosts: frozenset[str], *, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
         self._hosts = frozenset(host.lower() for host in hosts)
-        self._http = httpx.AsyncClient(transport=transport, timeout=httpx.Timeout(30, connect=5))
+        self._transport = transport
+        self._opened: httpx.AsyncClient | None = None
+
+    @property
+    def _http(self) -> httpx.AsyncClient:
+        """The client, made for the first job that needs it: it loads certificates."""
+        if self._opened is None:
+            timeout = httpx.Timeout(30, connect=5)
+            self._opened = httpx.AsyncClient(transport=self._transport, timeout=timeout)
+        return self._opened
 
     async def close(self) -> None:
         """Let go of connections."""
-        await self._http.aclose()
+        if self._opened:
+            await self._opened.aclose()
 
     async def bring(self, api: ComfyApi, payload: Payload, context: Context) -> Graph:
         """Upload all inputs under names of this job, and return the graph with those names.
