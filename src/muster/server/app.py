@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -12,6 +13,7 @@ from fastapi import FastAPI
 from redis.exceptions import RedisError
 
 from muster.client.problem import Problem
+from muster.fleet.commands import Commands
 from muster.fleet.registry import Registry
 from muster.jobs.connection import connect
 from muster.jobs.limits import Limits
@@ -19,8 +21,21 @@ from muster.jobs.queue import Queue
 from muster.jobs.recovery import Recovery
 from muster.server.access import AccessLog
 from muster.server.auth import TokensFile
+from muster.server.monitor.limits import ViewerLimits
+from muster.server.monitor.monitor import Monitor
 from muster.server.problems import add_handlers
-from muster.server.routes import fleet, health, jobs, queue
+from muster.server.routes import (
+    events,
+    fleet,
+    health,
+    jobs,
+    machines,
+    monitor,
+    nameplate,
+    page,
+    queue,
+    session,
+)
 from muster.tasks import end
 
 if TYPE_CHECKING:
@@ -31,10 +46,12 @@ if TYPE_CHECKING:
 DESCRIPTION = """
 Submit jobs to a fleet of GPU machines, and see what becomes of them.
 
-Every route but the health checks needs a token: `Authorization: Bearer TOKEN`. Every error is a
-problem document (RFC 9457) that says what is wrong and what to do.
+Every route but the health checks and signing in needs a token: `Authorization: Bearer TOKEN`, or a
+browser's session. Every error is a problem document (RFC 9457) that says what is wrong and what to
+do.
 """
 EVERY_S = 2.0
+WEB = Path(__file__).parent / "web"
 
 log = structlog.get_logger()
 
@@ -50,15 +67,24 @@ def create_app(settings: ServerSettings) -> FastAPI:
     )
     app.state.settings = settings
     app.state.tokens = TokensFile(settings.tokens_file)
+    app.state.web_files = page.read_web_files(WEB)
     add_handlers(app)
     app.add_middleware(AccessLog)
     for router in (
         jobs.viewing,
         jobs.submitting,
+        events.router,
         fleet.router,
+        machines.operating,
+        monitor.router,
+        monitor.metrics_router,
+        session.opening,
+        session.viewing,
+        page.router,
         queue.viewing,
         queue.operating,
         jobs.operating,
+        nameplate.router,
         health.router,
     ):
         app.include_router(router)
@@ -78,17 +104,27 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         wait_replicas=settings.wait_replicas,
     )
     app.state.registry = Registry(redis, settings.queue)
+    app.state.commands = Commands(app.state.registry)
+    own_redis = connect(settings)
+    app.state.monitor = Monitor(own_redis, settings.queue, _viewer_limits(settings))
     beside: list[asyncio.Task[None]] = []
     try:
         await app.state.queue.open()
         beside += [
             asyncio.create_task(_keep_up("recovery", Recovery(app.state.queue).run)),
             asyncio.create_task(_keep_up("expiry", app.state.registry.expire)),
+            asyncio.create_task(_keep_up("monitor", app.state.monitor.run)),
         ]
         yield
     finally:
+        app.state.monitor.close()
         await end(*beside)
+        await own_redis.aclose()
         await redis.aclose()
+
+
+def _viewer_limits(settings: ServerSettings) -> ViewerLimits:
+    return ViewerLimits(settings.viewers, settings.viewers_per_user, settings.viewers_per_address)
 
 
 async def _keep_up(name: str, run: Callable[[], Awaitable[None]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import structlog
 from fastapi import Request
@@ -29,6 +30,11 @@ bearer = HTTPBearer(
 )
 """Tells OpenAPI how to authenticate. The guard does the work, before a body is read."""
 
+COOKIE = "muster_session"
+SECURE_COOKIE = f"__Host-{COOKIE}"
+SAFE = frozenset({"GET", "HEAD"})
+SMALL_BYTES = 4096
+
 log = structlog.get_logger()
 
 
@@ -50,7 +56,8 @@ def guarded(role: Role) -> type[APIRoute]:
                         f"Token {caller.name!r} has the role {caller.role}; this needs {role}."
                     )
                 if self.body_field is not None:
-                    request = await _with_body(request)
+                    limit = request.app.state.settings.body_bytes
+                    request = await _with_body(request, limit)
                 return await handle(request)
 
             return guard
@@ -58,21 +65,66 @@ def guarded(role: Role) -> type[APIRoute]:
     return Guarded
 
 
+def open_to_all() -> type[APIRoute]:
+    """Return a class of routes that need no token; bodies are small JSON documents."""
+
+    class Open(APIRoute):
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            handle = super().get_route_handler()
+
+            async def read(request: Request) -> Response:
+                return await handle(await _with_body(request, SMALL_BYTES))
+
+            return read
+
+    return Open
+
+
 def authenticate(request: Request) -> TokenEntry:
-    """Return whose token a request shows. Raises ``NotAuthenticated``."""
+    """Return whose token a request shows: as a bearer, or in the cookie of a browser.
+
+    Raises ``NotAuthenticated``, or ``NotAllowed`` for what another site's page has a browser do.
+    """
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token:
+    if not scheme:
+        token = request.cookies.get(SECURE_COOKIE) or request.cookies.get(COOKIE, "")
+        if token and request.method not in SAFE and not _from_own_page(request):
+            raise NotAllowed(
+                "A browser's session is good for this server's own page only. "
+                "Programs send `Authorization: Bearer TOKEN`."
+            )
+    elif scheme.lower() != "bearer":
+        token = ""
+    if not token:
         raise NotAuthenticated
-    tokens: TokensFile = request.app.state.tokens
-    try:
-        caller = tokens.find(token.strip())
-    except InvalidInput as error:
-        log.error("tokens_file_unusable", error=str(error))  # noqa: TRY400  (no fault of ours)
-        raise TokensUnreadable from None
+    caller = find_token(request, token.strip())
     if caller is None:
         raise NotAuthenticated("The token is not known here. Ask the server's operator for one.")
     request.scope["caller"] = caller.name
+    request.scope["token"] = caller
     return caller
+
+
+def find_token(request: Request, token: str) -> TokenEntry | None:
+    """Return the token's entry, or none. Raises ``TokensUnreadable``."""
+    tokens: TokensFile = request.app.state.tokens
+    try:
+        return tokens.find(token)
+    except InvalidInput as error:
+        log.error("tokens_file_unusable", error=str(error))  # noqa: TRY400  (no fault of ours)
+        raise TokensUnreadable from None
+
+
+def _from_own_page(request: Request) -> bool:
+    """Tell whether a browser sends this for a page of this very server.
+
+    A cookie goes along whoever's page it is; scripts can set neither of these headers.
+    """
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None:
+        return site == "same-origin"
+    origin = urlsplit(request.headers.get("Origin", ""))
+    return bool(origin.netloc) and origin.netloc == request.headers.get("Host")
 
 
 class _ReadRequest(Request):
@@ -90,7 +142,7 @@ class _ReadRequest(Request):
         return self._value
 
 
-async def _with_body(request: Request) -> _ReadRequest:
+async def _with_body(request: Request, limit: int) -> _ReadRequest:
     """Read a JSON body, no further than it may go. Raises ``InvalidInput``."""
     if request.headers.get("Content-Type", "").partition(";")[0].strip() != "application/json":
         raise InvalidInput(
@@ -99,7 +151,7 @@ async def _with_body(request: Request) -> _ReadRequest:
             "Send JSON with the header Content-Type: application/json (`curl --json` does).",
             value=request.headers.get("Content-Type", ""),
         )
-    content = await _read(request, request.app.state.settings.body_bytes)
+    content = await _read(request, limit)
     try:
         value = from_json(content, allow_inf_nan=False)
         json.dumps(value, allow_nan=False)  # a number beyond a double's range has become infinite

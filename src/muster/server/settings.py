@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003  (pydantic needs it at run time)
+from typing import Self
 
 import platformdirs
-from pydantic import Field
+from pydantic import Field, FilePath, model_validator
 
+from muster.errors import InvalidInput
 from muster.settings import RedisSettings
 
 MIB = 1024 * 1024
@@ -20,7 +22,7 @@ class ServerSettings(RedisSettings):
         default="127.0.0.1",
         min_length=1,
         description="Use the address to listen on: 127.0.0.1 for this machine only, "
-        "0.0.0.0 for all networks (then put TLS in front).",
+        "0.0.0.0 for all networks (then give it a certificate, or put TLS in front).",
     )
     port: int = Field(
         alias="MUSTER_PORT",
@@ -46,6 +48,29 @@ class ServerSettings(RedisSettings):
         ge=1024,
         description="Use the size in bytes of the largest job to take, at least 1024.",
     )
+    viewers: int = Field(
+        alias="MUSTER_VIEWERS",
+        default=1000,
+        ge=1,
+        description="Use how many live streams may be open at once, at least 1.",
+    )
+    viewers_per_user: int = Field(
+        alias="MUSTER_VIEWERS_PER_USER",
+        default=100,
+        ge=1,
+        description="Use how many live streams one token may have open, at least 1.",
+    )
+    viewers_per_address: int = Field(
+        alias="MUSTER_VIEWERS_PER_ADDRESS",
+        default=100,
+        ge=1,
+        description="Use how many live streams one address may have open, at least 1.",
+    )
+    metrics_open: bool = Field(
+        alias="MUSTER_METRICS_OPEN",
+        default=False,
+        description="Use 1 to show /metrics to whoever asks, 0 to ask for a token.",
+    )
     wait_replicas: int = Field(
         alias="MUSTER_WAIT_REPLICAS",
         default=0,
@@ -54,3 +79,24 @@ class ServerSettings(RedisSettings):
         description="Use the number of Redis replicas, 0 to 16, that must hold a job before it is "
         "acknowledged.",
     )
+    tls_cert_file: FilePath | None = Field(
+        alias="MUSTER_TLS_CERT_FILE",
+        default=None,
+        description="Use the path of the server's certificate, a PEM file with the chain to its "
+        "authority; with it, and MUSTER_TLS_KEY_FILE, the server speaks TLS and nothing else.",
+    )
+    tls_key_file: FilePath | None = Field(
+        alias="MUSTER_TLS_KEY_FILE",
+        default=None,
+        description="Use the path of the certificate's key, a PEM file without a password.",
+    )
+
+    @model_validator(mode="after")
+    def _certificate_and_key(self) -> Self:
+        if (self.tls_cert_file is None) is not (self.tls_key_file is None):
+            raise InvalidInput(
+                "MUSTER_TLS_CERT_FILE and MUSTER_TLS_KEY_FILE",
+                "are not set together",
+                "Set both for TLS, or neither.",
+            )
+        return self
