@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from muster.cli import fleet, jobs, queue, run, store, submission, tokens
+from muster.cli import extensions, fleet, jobs, queue, run, simulate, store, submission, tokens
 from muster.errors import InvalidInput, MusterError, RedisUnavailable
 
 app = typer.Typer(
@@ -24,7 +24,9 @@ jobs.register(app)
 queue.register(app)
 fleet.register(app)
 store.register(app)
+simulate.register(app)
 tokens.register(app)
+extensions.register(app)
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ SERVICE = "service"
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the app."""
-    for command in (machines, workers, doctor):
+    for command in (machines, workers, drain, undrain, restart, doctor):
         app.command(rich_help_panel="Fleet")(command)
 
 
@@ -84,6 +84,43 @@ def workers(
         row = (worker.worker_id, worker.machine_id, str(worker.gpu), worker.state, service)
         table.add_row(*row, jobs, ago(worker.seen_at))
     console().print(table)
+
+
+MachineName = Annotated[str, typer.Argument(help="The machine's id.")]
+
+
+def drain(
+    machine: MachineName, as_json: Json = False, url: Url = None, token: Token = None
+) -> None:
+    """Have a machine's workers hand their jobs back and stop. The machine stays."""
+    with connect(url, token) as client:
+        command = client.drain(machine)
+    said = f"{machine} will drain within seconds; `muster undrain {machine}` ends that."
+    print_json(command) if as_json else typer.echo(said)
+
+
+def undrain(
+    machine: MachineName, as_json: Json = False, url: Url = None, token: Token = None
+) -> None:
+    """Have the workers of a drained machine start again."""
+    with connect(url, token) as client:
+        command = client.undrain(machine)
+    said = f"{machine} will start its workers within seconds."
+    print_json(command) if as_json else typer.echo(said)
+
+
+def restart(
+    machine: MachineName,
+    program: Annotated[str, typer.Argument(help="For example worker-gpu0 or comfyui-gpu0.")],
+    as_json: Json = False,
+    url: Url = None,
+    token: Token = None,
+) -> None:
+    """Have a machine restart a service or a worker. A worker hands its jobs back first."""
+    with connect(url, token) as client:
+        command = client.restart(machine, program)
+    said = f"{machine} will restart {program} within seconds."
+    print_json(command) if as_json else typer.echo(said)
 
 
 def doctor(as_json: Json = False, url: Url = None, token: Token = None) -> None:

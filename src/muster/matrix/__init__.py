@@ -1,0 +1,1 @@
+"""What proves that the fleet keeps working: failures, proofs, environments, results."""
