@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import signal
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
 import pytest
+import structlog
 from hypothesis import settings
 from redis import Redis
 
 from muster.jobs.connection import connect
 from muster.settings import RedisSettings
+from support import leaks
+from support.leaks import Keys
 from support.redis import OwnRedis, running
 
 if TYPE_CHECKING:
@@ -29,7 +32,9 @@ TESTS = Path(__file__).parent
 TIERS = {
     "unit": "no network; one process",
     "integration": "real processes, loopback TCP",
+    "browser": "the monitor in a real Chromium",
     "system": "whole fleets in containers",
+    "load": "many machines, simulated, against goals",
 }
 
 # A commit is judged by the same examples each time; `default` and `nightly` explore.
@@ -47,7 +52,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register a mark per tier."""
+    """Register a mark per tier, and let Ctrl-C reach what tests start.
+
+    A shell that starts us in the background has SIGINT ignored, and children would inherit that.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for tier, meaning in TIERS.items():
         config.addinivalue_line("markers", f"{tier}: {meaning}")
 
@@ -97,24 +107,26 @@ async def redis(redis_url: str, anyio_backend: str) -> AsyncIterator[AsyncRedis]
 
 
 @pytest.fixture(autouse=True)
-def _no_leaked_processes(redis_url: str) -> Iterator[None]:
-    """A test ends the processes that it starts."""
-    before = _children()
+def _nothing_is_left(_keys: Keys, request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test ends the processes and threads, closes the sockets and removes the keys it makes.
+
+    System tests share a client of the engine, which opens and keeps sockets as it likes.
+    """
+    sockets = request.node.get_closest_marker("system") is None
+    before = leaks.held(sockets=sockets)
     yield
-    leaked = [psutil.Process(pid) for pid in _children() - before]
-    for process in leaked:
-        process.kill()
-    assert not leaked, f"left running: {leaked}"
+    left = [*leaks.left_since(before, sockets=sockets), *_keys.left()]
+    assert not left, f"left behind: {'; '.join(left)}"
 
 
-def _children() -> set[int]:
-    """Ask the kernel, not psutil, which reads all processes of the computer to find ours."""
-    lists = Path("/proc/self/task").glob("*/children")
-    return {int(pid) for children in lists for pid in children.read_text().split()}
+@pytest.fixture(scope="session")
+def _keys(redis_url: str) -> Iterator[Keys]:
+    with Keys(redis_url) as keys:
+        yield keys
 
 
 @pytest.fixture(autouse=True)
-def _no_leaked_tasks(request: pytest.FixtureRequest) -> None:
+def _no_leaked_tasks(request: pytest.FixtureRequest, _nothing_is_left: None) -> None:
     """A test ends the tasks that it starts."""
     if request.node.get_closest_marker("anyio"):
         request.getfixturevalue("_all_tasks_end")
@@ -133,3 +145,10 @@ async def _all_tasks_end(anyio_backend: str) -> AsyncIterator[None]:
 def _of_anyio(task: asyncio.Task[Any]) -> bool:
     """Tell whether it is the task in which anyio's plugin runs this very fixture."""
     return "TestRunner." in repr(task.get_coro())
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Iterator[None]:
+    """Commands set up logging for their process, which here is the tests'."""
+    yield
+    structlog.reset_defaults()

@@ -1,4 +1,7 @@
-"""System tests run on whole fleets in containers, at the session's number of GPUs."""
+"""System tests run on whole fleets in containers, at the session's number of GPUs.
+
+What needs the Docker SDK is imported where it is used: ``anywhere`` runs without, too.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.system import belongings
-from support.system.engine import EngineMissing, base_image, connect, redis_image
-from support.system.image import machine_image
-from support.system.stack import Stack
+from support.anywhere.fixtures import backend, fleet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     from muster.client import Client
     from support.system.machines import MachineContainer
     from support.system.releases import Releases
+    from support.system.stack import Stack
 
     StartMachine = Callable[..., MachineContainer]
+
+__all__ = ["backend", "fleet"]
 
 NO_ENGINE = 3
 
@@ -42,6 +45,9 @@ def gpus(request: pytest.FixtureRequest) -> int:
 @pytest.fixture(scope="session")
 def engine() -> Iterator[DockerClient]:
     """The Docker engine, without what dead runs left on it. Without one, nothing is tested."""
+    from support.system import belongings
+    from support.system.engine import EngineMissing, base_image, connect, redis_image
+
     try:
         client = connect()
         base_image(client)
@@ -56,12 +62,17 @@ def engine() -> Iterator[DockerClient]:
 @pytest.fixture(scope="session")
 def image(engine: DockerClient) -> str:
     """The machine's image, of the sources as they are."""
+    from support.system.image import machine_image
+
     return machine_image(engine)
 
 
 @pytest.fixture(scope="session")
 def stack(engine: DockerClient, image: str) -> Iterator[Stack]:
     """Redis and a server: one for all tests of the session."""
+    from support.system.engine import redis_image
+    from support.system.stack import Stack
+
     with Stack(engine, machine_image=image, redis_image=redis_image(engine)) as running:
         yield running
 

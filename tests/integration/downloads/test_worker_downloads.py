@@ -9,6 +9,8 @@ import subprocess
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import pytest
+
 from muster.downloads.settings import ASSET
 from support.packages import real_package
 from support.waiting import eventually_blocking
@@ -25,6 +27,7 @@ RELEASE = f"{REPOSITORY}@v1.0.0"
 MIB = 1024 * 1024
 
 
+@pytest.mark.failure(4)
 def test_should_handle_multiple_concurrent_downloads(
     get: Get, releases: ReleaseServer, store_dir: Path
 ) -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 
+@pytest.mark.failure(1)
+@pytest.mark.failure(15)
 async def test_associates_workers_with_machine_after_restart(
     start_machine: StartMachine, registry: Registry
 ) -> None:
@@ -35,6 +37,7 @@ async def test_associates_workers_with_machine_after_restart(
     ]
 
 
+@pytest.mark.failure(1)
 async def test_handles_machine_id_changes_on_container_restart(
     start_machine: StartMachine, registry: Registry
 ) -> None:
@@ -54,6 +57,7 @@ async def test_handles_machine_id_changes_on_container_restart(
     ]
 
 
+@pytest.mark.failure(1)
 @pytest.mark.parametrize("bad", ["", "unknown", "a b", "a:b", "x" * 49])
 async def test_a_machine_without_a_valid_name_does_not_start(
     start_machine: StartMachine, registry: Registry, bad: str

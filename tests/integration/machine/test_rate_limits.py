@@ -22,6 +22,7 @@ pytestmark = pytest.mark.anyio
 MACHINES = 10
 
 
+@pytest.mark.failure(4)
 async def test_ten_machines_behind_one_address_all_start(
     start_machine: StartMachine, serve_releases: Callable[..., ReleaseServer], data_dir: Path
 ) -> None:

@@ -64,6 +64,7 @@ def start(start_machine: StartMachine, releases: ReleaseServer) -> Start:
     return start
 
 
+@pytest.mark.failure(4)
 async def test_should_download_and_extract_worker_package(
     start: Start,
     releases: ReleaseServer,
@@ -130,6 +131,7 @@ async def test_rollback_is_one_setting(
     assert [worker.version for worker in (await registry.workers()).workers] == ["1.0.0"]
 
 
+@pytest.mark.failure(1)
 async def test_an_old_package_planted_in_the_cache_is_never_run(
     start: Start, releases: ReleaseServer, publish: Publish, registry: Registry, data_dir: Path
 ) -> None:
@@ -155,6 +157,7 @@ async def test_an_old_package_planted_in_the_cache_is_never_run(
     assert "should be" in said
 
 
+@pytest.mark.failure(4)
 @pytest.mark.parametrize(
     ("fault", "wanted"),
     [("wrong@.pyz", "SHA-256"), ("truncate=1000000@.pyz", "SHA-256"), ("status=404", "404")],
@@ -180,6 +183,7 @@ async def test_a_package_that_is_not_what_it_should_be_is_refused(
     assert (await registry.machines()).machines == []
 
 
+@pytest.mark.failure(4)
 async def test_starts_degraded_with_an_older_release_only_if_told_to(
     start: Start, releases: ReleaseServer, publish: Publish
 ) -> None:

@@ -145,6 +145,7 @@ async def test_names_a_port_that_is_taken(start_machine: StartMachine) -> None:
         assert machine.processes() == []
 
 
+@pytest.mark.failure(3)
 @pytest.mark.parametrize("count", ["0", "9", "-1", "two", ""])
 def test_refuses_a_gpu_count_at_startup(start_machine: StartMachine, count: str) -> None:
     machine = start_machine(NUM_GPUS=count)

@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from support.server_process import Server
 
 EXAMPLES = 15
+ENDLESS = {"/v1/stream"}  # its answers have an end only for those that leave
 BEYOND_SCHEMA = positive_data_acceptance  # which services and cursors there are, no schema says
 
 
 def test_every_operation_keeps_its_promises(server: Server) -> None:
     schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
-    operations = [found.ok() for found in schema.get_all_operations()]
+    every = [found.ok() for found in schema.get_all_operations()]
+    operations = [operation for operation in every if operation.path not in ENDLESS]
 
     for operation in operations:
 

@@ -6,12 +6,12 @@ import os
 import secrets
 import socket
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import psutil
-from docker.errors import NotFound
+from docker.errors import APIError, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -93,5 +93,10 @@ def _remove(client: DockerClient, label: str, doomed: Callable[[Mapping[str, str
     }
     for kind, name, labels in _found(client, label):
         if doomed(labels):
-            with suppress(NotFound):
+            try:
                 how[kind](name)
+            except NotFound:
+                pass
+            except APIError as error:  # another process of the run sweeps too
+                if error.status_code != HTTPStatus.CONFLICT:
+                    raise

@@ -85,7 +85,7 @@ class Containers:
     def _bind(self, volume: str) -> str:
         """Give a named volume the run's name and labels, and a path its folder."""
         source, rest = volume.split(":", 1)
-        if source.startswith("."):
+        if source.startswith(("/", ".")):
             return f"{(self._folder / source).resolve()}:{rest}"
         name = self.run.name(source)
         self.client.volumes.create(name, labels=self.run.labels)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from docker.errors import APIError, BuildError, ImageNotFound
+from filelock import FileLock
 from packaging.requirements import Requirement
 
 from support.system.engine import base_image, connect
@@ -25,6 +26,7 @@ ROOT = Path(__file__).parents[3]
 NAME = "muster-machine"
 KEPT = timedelta(days=1)
 _LOCK = ROOT / "requirements" / "image.txt"
+_ONE_BUILDS = ROOT / "results" / "image.lock"
 _DOCKERFILE = ROOT / "envs" / "machine" / "Dockerfile"
 _INSTALLER = "pip"
 _STAGE = "muster.stage"
@@ -57,16 +59,21 @@ class ImageNotBuilt(Exception):
 
 
 def machine_image(client: DockerClient) -> str:
-    """Return the tag of the image of these sources, built if it is not there yet."""
+    """Return the tag of the image of these sources, built if it is not there yet.
+
+    Of the processes of a parallel run one builds it, and the others wait.
+    """
     base = base_image(client)
     tag = f"{NAME}:{_digest(str(client.images.get(base).id))}"
-    try:
-        client.images.get(tag)
-    except ImageNotFound:
-        with tempfile.TemporaryDirectory(prefix="muster-image-") as folder:
-            _gather(client, base, Path(folder))
-            _build(client, base, Path(folder), tag)
-        _forget_old(client)
+    _ONE_BUILDS.parent.mkdir(exist_ok=True)
+    with FileLock(_ONE_BUILDS):
+        try:
+            client.images.get(tag)
+        except ImageNotFound:
+            with tempfile.TemporaryDirectory(prefix="muster-image-") as folder:
+                _gather(client, base, Path(folder))
+                _build(client, base, Path(folder), tag)
+            _forget_old(client)
     return tag
 
 

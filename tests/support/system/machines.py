@@ -133,7 +133,7 @@ class MachineContainer:
 
         Processes, not what the machine says of itself.
         """
-        listed = json.loads(self.run("python", "-c", _LIST))
+        listed = json.loads(self.ask("python", "-c", _LIST))
         found = [Process(each["pid"], " ".join(each["cmdline"])) for each in listed]
         return [process for process in found if word in process.command]
 
@@ -145,7 +145,7 @@ class MachineContainer:
     def costs(self) -> dict[str, list[Cost]]:
         """Return what each worker, each service and the rest have cost so far."""
         costs: dict[str, list[Cost]] = {WORKER: [], SERVICE: [], REST: []}
-        for command, memory, cpu_s in json.loads(self.run("python", "-c", _MEASURE)):
+        for command, memory, cpu_s in json.loads(self.ask("python", "-c", _MEASURE)):
             if "psutil" not in command:
                 kind = next((word for word in (WORKER, SERVICE) if word in command), REST)
                 costs[kind].append(Cost(memory / 2**20, cpu_s))
@@ -159,6 +159,18 @@ class MachineContainer:
         assert code == 0, f"{argv[0]} in {self.container.name} failed with {code}: {said}"
         return said
 
+    def ask(self, *argv: str, **environment: str) -> str:
+        """Run a program that looks at something and tells it, until what it tells is heard.
+
+        The engine may lose what a program prints that ends at once.
+        """
+        return awaited(
+            lambda: self.run(*argv, **environment),
+            f"{argv[0]} tells something",
+            of=self.container,
+            hint="it succeeded each time, but printed nothing.",
+        )
+
     def pids(self) -> dict[str, int | None]:
         """Return the process of each of the machine's programs, as it tells of them."""
         return {program.name: program.pid for program in self.look().programs}
@@ -169,8 +181,8 @@ class MachineContainer:
 
     def environment(self, process: Process) -> dict[str, str]:
         """Return a process's environment variables."""
-        variables = self.run("cat", f"/proc/{process.pid}/environ").rstrip("\0").split("\0")
-        return dict(variable.split("=", 1) for variable in variables)
+        read = self.ask("cat", f"/proc/{process.pid}/environ").rstrip("\0")
+        return dict(variable.split("=", 1) for variable in read.split("\0"))
 
     def disconnect(self) -> None:
         """Take the machine off its network."""

@@ -51,7 +51,7 @@ class Stack:
             },
         )
         self.redis_port, self.server_port = free_port(), free_port()
-        self._token = ""
+        self.token = ""
         self.redis: Container
         self.server: Container
         self.within_reach: dict[str, Container] = {}
@@ -64,7 +64,7 @@ class Stack:
 
     def client(self) -> Client:
         """Return a client of the server, which may do everything."""
-        return Client(self.url, self._token)
+        return Client(self.url, self.token)
 
     def redis_client(self, role: str = "operator") -> redis.Redis:
         """Return a client of Redis, with the rights of that role."""
@@ -82,7 +82,7 @@ class Stack:
             self._services["redis"], networks=[front, back], ports={_REDIS_PORT: self.redis_port}
         )
         self.within_reach["redis"] = self.redis
-        self._token = self._make_token()
+        self.token = self._make_token()
         self._await_redis()
         self.server = start(
             self._services["server"], networks=[front, back], ports={_SERVER_PORT: self.server_port}

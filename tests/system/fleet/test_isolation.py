@@ -50,7 +50,7 @@ for command in json.loads(sys.argv[1]):
 def test_runs_hardened(machine: MachineContainer) -> None:
     """As with --read-only --cap-drop ALL --security-opt no-new-privileges, and not as root."""
     status = dict(
-        line.split(":\t", 1) for line in machine.run("cat", "/proc/self/status").splitlines()
+        line.split(":\t", 1) for line in machine.ask("cat", "/proc/self/status").splitlines()
     )
     assert "0" not in status["Uid"].split() + status["Gid"].split()
     for capabilities in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
@@ -59,7 +59,7 @@ def test_runs_hardened(machine: MachineContainer) -> None:
     assert status["Seccomp"] == "2"
 
     places = ["/", "/etc", "/opt/muster", "/usr/bin", "/var"]
-    tried = machine.run("python", "-c", WRITES, *places, "/data", "/tmp").splitlines()
+    tried = machine.ask("python", "-c", WRITES, *places, "/data", "/tmp").splitlines()
     assert tried == [
         *(f"{place} Read-only file system" for place in places),
         "/data written",
@@ -88,7 +88,7 @@ def test_reaches_neither_the_engine_nor_the_computers_files(machine: MachineCont
     assert [(mount["Type"], mount["Destination"]) for mount in mounts] == [("volume", "/data")]
     assert (host["Privileged"], host["PidMode"], host["IpcMode"]) == (False, "", "private")
     assert not host["Devices"]
-    sockets = machine.run("python", "-c", "import glob; print(glob.glob('/**/docker.sock'))")
+    sockets = machine.ask("python", "-c", "import glob; print(glob.glob('/**/docker.sock'))")
     assert sockets.strip() == "[]"
     assert machine.processes()[0].pid == 1  # it sees its own processes only
 
@@ -101,7 +101,7 @@ def test_reaches_no_other_machine(machine: MachineContainer, start_machine: Star
     networks = other.container.attrs["NetworkSettings"]["Networks"]
     address = networks[other.network]["IPAddress"]
     awaited(
-        lambda: other.run("python", "-c", REACHES, address, "9000").strip(),
+        lambda: other.ask("python", "-c", REACHES, address, "9000").strip(),
         "the other reaches itself",
         of=other.container,
         until="yes".__eq__,
@@ -110,11 +110,11 @@ def test_reaches_no_other_machine(machine: MachineContainer, start_machine: Star
 
     # Then it cannot be reached, and neither can anything outside
     for target in (address, other.container.name, "192.0.2.1"):
-        tried = machine.run(
+        tried = machine.ask(
             *("python", "-c", REACHES, str(target), "9000"), RES_OPTIONS="timeout:1 attempts:1"
         )
         assert tried.startswith("no: ")
-    assert machine.run("python", "-c", REACHES, "redis", "6379").strip() == "yes"
+    assert machine.ask("python", "-c", REACHES, "redis", "6379").strip() == "yes"
 
 
 FORBIDDEN = [
@@ -140,13 +140,13 @@ FORBIDDEN = [
 
 
 def test_its_redis_user_may_do_nothing_but_its_queues_work(machine: MachineContainer) -> None:
-    answers = machine.run("python", "-c", ASKS_REDIS, json.dumps(FORBIDDEN)).splitlines()
+    answers = machine.ask("python", "-c", ASKS_REDIS, json.dumps(FORBIDDEN)).splitlines()
     refused = ("NoPermissionError ", "ResponseError The user executing the script can't run this")
     for command, answer in zip(FORBIDDEN, answers, strict=True):
         assert answer.startswith(refused), (command, answer)
 
     allowed = [["HGETALL", "muster:{default}:meta"], ["INFO", "memory"], ["TIME"]]
-    answers = machine.run("python", "-c", ASKS_REDIS, json.dumps(allowed)).splitlines()
+    answers = machine.ask("python", "-c", ASKS_REDIS, json.dumps(allowed)).splitlines()
     assert answers == ["done"] * 3
 
 

@@ -21,6 +21,7 @@ def workers_of(client: Client, machine_id: str) -> list[Worker]:
     return client.workers(machine_id=machine_id, limit=100).workers
 
 
+@pytest.mark.failure(1)
 def test_registers_all_workers_with_correct_machine_id(
     machine: MachineContainer, client: Client, gpus: int
 ) -> None:
@@ -33,6 +34,7 @@ def test_registers_all_workers_with_correct_machine_id(
     assert not [worker for worker in everyone if worker.machine_id in {"", "unknown"}]
 
 
+@pytest.mark.failure(1)
 def test_a_changed_container_name_makes_another_machine(
     start_machine: StartMachine, client: Client, gpus: int
 ) -> None:
@@ -62,6 +64,7 @@ def test_a_changed_container_name_makes_another_machine(
     assert [worker.state for worker in workers_of(client, "name-b")] == [WorkerState.IDLE] * gpus
 
 
+@pytest.mark.failure(1)
 def test_survives_cache_cleanup_and_maintains_association(
     machine: MachineContainer, gpus: int
 ) -> None:
@@ -77,6 +80,7 @@ def test_survives_cache_cleanup_and_maintains_association(
     assert [worker.machine_id for worker in machine.workers()] == [after.machine_id] * gpus
 
 
+@pytest.mark.failure(1)
 def test_a_machine_without_a_name_does_not_start(
     start_machine: StartMachine, client: Client
 ) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import pytest
+
 from muster.fleet.model import MachineState
 from support.system.machines import SERVICE, WORKER, MachineContainer
 
@@ -30,11 +32,13 @@ def assert_runs(machine: MachineContainer, gpus: int) -> None:
     assert machine.count_from_outside(WORKER) == gpus
 
 
+@pytest.mark.failure(3)
 def test_scales_from_1_to_8_gpus_correctly(machine: MachineContainer, gpus: int) -> None:
     """Of all numbers, this session's."""
     assert_runs(machine, gpus)
 
 
+@pytest.mark.failure(3)
 def test_each_gpu_has_its_own_service_and_worker(machine: MachineContainer, gpus: int) -> None:
     bound = Counter(
         (kind, machine.environment(process)["CUDA_VISIBLE_DEVICES"])
@@ -49,6 +53,7 @@ def test_each_gpu_has_its_own_service_and_worker(machine: MachineContainer, gpus
     assert ports == {str(8188 + gpu) for gpu in range(gpus)}
 
 
+@pytest.mark.failure(3)
 def test_handles_gpu_count_changes_on_restart(start_machine: StartMachine, gpus: int) -> None:
     # Given a machine with another number of GPUs
     others = gpus % 8 + 1
@@ -65,6 +70,7 @@ def test_handles_gpu_count_changes_on_restart(start_machine: StartMachine, gpus:
     assert_runs(after, gpus)
 
 
+@pytest.mark.failure(3)
 def test_more_gpus_than_eight_are_refused(start_machine: StartMachine) -> None:
     nine = start_machine(gpus=9)
 

@@ -50,6 +50,7 @@ def asked_for(releases: Releases) -> ReleaseId:
     return ReleaseId(name=REPOSITORY, version=VERSION, sha256=releases.sha256)
 
 
+@pytest.mark.failure(4)
 def test_downloads_from_github_releases_without_rate_limiting(
     released: Released, releases: Releases, asked_for: ReleaseId, gpus: int
 ) -> None:
@@ -63,6 +64,7 @@ def test_downloads_from_github_releases_without_rate_limiting(
     ]
 
 
+@pytest.mark.failure(4)
 def test_handles_network_failures_gracefully(
     start_machine: StartMachine, releases: Releases, asked_for: ReleaseId
 ) -> None:
@@ -84,6 +86,7 @@ def test_handles_network_failures_gracefully(
     assert machine.look().release == asked_for
 
 
+@pytest.mark.failure(1)
 def test_an_old_package_planted_in_the_cache_is_never_run(
     released: Released, releases: Releases, asked_for: ReleaseId, gpus: int
 ) -> None:

@@ -15,6 +15,7 @@ from support.system.machines import REST, SERVICE, WORKER
 from support.system.work import all_complete, submit
 
 if TYPE_CHECKING:
+    from muster.matrix.results.plugin import TakesMeasure
     from support.system.machines import MachineContainer
     from support.system.stack import Stack
 
@@ -46,15 +47,23 @@ def measured(stack: Stack) -> dict[int, Measured]:
     return results
 
 
-def test_maintains_worker_performance_across_gpu_counts(measured: dict[int, Measured]) -> None:
+@pytest.mark.failure(3)
+def test_maintains_worker_performance_across_gpu_counts(
+    measured: dict[int, Measured], measure: TakesMeasure
+) -> None:
     one, eight = (measured[gpus].jobs_per_gpu_s for gpus in COUNTS)
 
+    measure("jobs per GPU on a machine of 8", eight, "1/s", better="higher", control=one)
     assert eight / one > 0.8, f"{eight:.2f} jobs per GPU and second with 8, {one:.2f} with 1"
 
 
-def test_starting_costs_the_same_for_each_process(measured: dict[int, Measured]) -> None:
+@pytest.mark.failure(3)
+def test_starting_costs_the_same_for_each_process(
+    measured: dict[int, Measured], measure: TakesMeasure
+) -> None:
     one, eight = (measured[gpus] for gpus in COUNTS)
 
+    measure("start of a machine of 8", eight.start_s, "s", better="lower", control=one.start_s)
     for kind in (WORKER, SERVICE):
         assert eight.cpu_s[kind] < 2 * one.cpu_s[kind], kind
         assert eight.memory_mib[kind] < 1.2 * one.memory_mib[kind], kind

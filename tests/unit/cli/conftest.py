@@ -6,7 +6,6 @@ import functools
 from typing import TYPE_CHECKING
 
 import pytest
-import structlog
 from pydantic import SecretStr
 
 from muster.client import Client
@@ -29,13 +28,6 @@ def _nobodys_settings(
         monkeypatch.delenv(name, raising=False)
     for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME"):
         monkeypatch.setenv(name, str(tmp_path_factory.mktemp("home")))
-
-
-@pytest.fixture(autouse=True)
-def _logs_as_before() -> Iterator[None]:
-    """Commands set up logging for their process, which here is the tests'."""
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture

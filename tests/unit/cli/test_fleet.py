@@ -50,6 +50,25 @@ def degraded(server: RunningServer) -> None:
 
 
 @pytest.mark.usefixtures("degraded")
+def test_machines_are_steered(muster: Muster, server: RunningServer) -> None:
+    assert "m1 will drain" in muster("drain", "m1").out
+    assert "m1 will start" in muster("undrain", "m1").out
+    made = json.loads(muster("restart", "m1", "comfyui-gpu1", "--json").out)
+    assert (made["action"], made["program"]) == ("restart", "comfyui-gpu1")
+
+    taken = server.portal.call(server.app.state.commands.take, "m1", "i1")
+    assert [command.action for command in taken] == ["drain", "undrain", "restart"]
+
+
+@pytest.mark.usefixtures("degraded")
+def test_a_machine_that_does_not_have_the_program_says_what_it_has(muster: Muster) -> None:
+    error = muster("restart", "m1", "worker-gpu7").error
+
+    assert isinstance(error, NotFound)
+    assert "It has comfyui-gpu0, comfyui-gpu1" in str(error)
+
+
+@pytest.mark.usefixtures("degraded")
 def test_machines_are_listed_with_plan_fact_and_reasons(muster: Muster) -> None:
     table = muster("machines").out
     [machine] = json.loads(muster("machines", "--json").out)

@@ -47,7 +47,7 @@ def test_the_version_is_told(muster: Muster) -> None:
 
 COMMANDS = (
     "up server machine worker submit jobs explain cancel retry pause resume machines workers "
-    "doctor token"
+    "drain undrain restart doctor token"
 )
 
 

@@ -79,6 +79,7 @@ async def test_wrong_bytes_are_fetched_again_once(
     assert "range" not in web.asked[1].headers
 
 
+@pytest.mark.failure(4)
 async def test_bytes_that_are_wrong_twice_are_refused_with_what_was_expected_and_found(
     fetcher: Fetcher, part: Partial, web: Web, progress: Progress, content_of: ContentOf
 ) -> None:

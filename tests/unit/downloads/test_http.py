@@ -36,6 +36,7 @@ def limit(status: int, body: str = "", **headers: str) -> httpx.Response:
     return httpx.Response(status, headers=named, text=body)
 
 
+@pytest.mark.failure(4)
 @pytest.mark.parametrize(
     ("answer", "least", "most"),
     [
@@ -77,6 +78,7 @@ async def test_it_is_asked_again_but_not_sooner_than_told(
     assert least <= second.at - first.at <= most
 
 
+@pytest.mark.failure(4)
 @pytest.mark.parametrize(
     "answer",
     [
@@ -114,6 +116,7 @@ async def test_a_refusal_whose_reason_cannot_be_read_is_one(fetcher: Fetcher, we
         await fetcher.text(URL)
 
 
+@pytest.mark.failure(4)
 @pytest.mark.parametrize(
     ("answer", "least"), [(limit(429), [60, 120, 240]), (limit(503), [0.5, 1, 2])], ids=str
 )
@@ -146,6 +149,7 @@ async def test_who_is_told_to_wait_for_nothing_waits_longer_each_time_all_the_sa
     assert all(n / 2 <= slept <= n for n, slept in zip([1, 2, 4, 8, 16], clock.slept, strict=True))
 
 
+@pytest.mark.failure(4)
 async def test_all_on_a_machine_leave_a_host_alone_that_asked_for_it(
     make_http: Callable[..., Http], web: Web, clock: Clock
 ) -> None:

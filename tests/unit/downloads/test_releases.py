@@ -53,6 +53,7 @@ def read(text: str, host: Host = GITHUB) -> Release:
     return parse_release(text, host=host, asset="w.pyz")
 
 
+@pytest.mark.failure(4)
 def test_should_use_direct_github_releases_url(load: Callable[..., DownloadSettings]) -> None:
     tagged = load(WORKER_RELEASE="acme/muster@v1.2.3").worker_release
     latest = load(WORKER_RELEASE="acme/muster@latest").worker_release
@@ -63,6 +64,7 @@ def test_should_use_direct_github_releases_url(load: Callable[..., DownloadSetti
     assert latest.url == f"{PAGES}/latest/download/{ASSET}"
 
 
+@pytest.mark.failure(4)
 @pytest.mark.anyio
 async def test_should_not_require_authentication(
     load: Callable[..., DownloadSettings], fetcher: Fetcher, web: Web
@@ -132,6 +134,7 @@ def test_other_spellings_of_a_url(url: str, tag: str | None) -> None:
     assert read(url) == Release(GITHUB, "acme/muster", tag, "w.pyz")
 
 
+@pytest.mark.failure(4)
 @pytest.mark.parametrize(
     ("text", "right"),
     [
@@ -148,6 +151,7 @@ def test_an_api_s_url_is_refused_with_the_right_one(text: str, right: str) -> No
     assert str(refused.value).endswith(f"; use {PAGES}/{right}")
 
 
+@pytest.mark.failure(4)
 @pytest.mark.parametrize(
     ("text", "right"),
     [

@@ -19,6 +19,7 @@ def test_accepts_a_name_as_it_is(name: str) -> None:
     assert validate_machine_id(name) == name
 
 
+@pytest.mark.failure(1)
 @pytest.mark.parametrize(
     "name",
     [
@@ -66,5 +67,6 @@ def test_names_the_variable_that_was_read() -> None:
         validate_machine_id("unknown", "CONTAINER_NAME")
 
 
+@pytest.mark.failure(1)
 def test_a_worker_is_called_after_its_machine() -> None:
     assert worker_id("gpu-host-1", 3) == "gpu-host-1-worker-3"

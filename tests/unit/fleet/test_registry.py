@@ -79,6 +79,7 @@ async def test_a_machine_is_shown_as_it_reports_itself(registry: Registry) -> No
     assert abs(datetime.now(UTC) - seen.seen_at) < timedelta(seconds=10)
 
 
+@pytest.mark.failure(1)
 async def test_a_worker_is_shown_as_it_reports_itself(registry: Registry) -> None:
     told = worker(3, state=WorkerState.BUSY, jobs=["a", "b"], reason="r", version="1.0", pid=7)
 
@@ -217,6 +218,7 @@ async def test_workers_that_registered_before_their_machine_are_kept(registry: R
     assert (await registry.workers()).total == 1
 
 
+@pytest.mark.failure(14)
 async def test_who_is_silent_is_offline_and_alive_again_with_the_next_word(
     registry: Registry,
 ) -> None:
@@ -258,6 +260,7 @@ async def test_a_worker_that_left_is_offline(registry: Registry) -> None:
     assert (await registry.workers()).total == 1
 
 
+@pytest.mark.failure(14)
 async def test_who_is_silent_for_an_hour_is_forgotten(registry: Registry) -> None:
     for name in ("gone", "away"):
         await registry.register_machine(machine(name))
@@ -302,6 +305,26 @@ async def test_pages_of_workers_show_each_once_in_the_order_of_ids(registry: Reg
     assert shown == [f"gpu-host-2-worker-{n}" for n in range(4)]
     assert (first.total, rest.total, rest.cursor) == (4, 4, None)
     assert (await registry.workers()).total == 8
+
+
+async def test_a_machine_s_workers_are_its_own_and_no_others(registry: Registry) -> None:
+    for machine_id in ("a", "a-worker-1", "b"):
+        for index in (1, 0):
+            await registry.register_worker(worker(index, machine_id))
+
+    assert [w.worker_id for w in await registry.workers_of("a")] == ["a-worker-0", "a-worker-1"]
+    assert await registry.workers_of("c") == []
+
+
+async def test_a_forgotten_worker_is_no_machine_s(registry: Registry) -> None:
+    await registry.register_worker(worker(0))
+    await registry.register_worker(worker(1))
+    await fall_silent(registry, "workers", "gpu-host-1-worker-0", HOUR_MS)
+
+    await registry.expire()
+
+    names = await registry.redis.hkeys(f"{registry.root}:workers-of:gpu-host-1")
+    assert names == [b"gpu-host-1-worker-1"]
 
 
 async def test_a_page_goes_on_when_the_last_one_shown_is_gone(registry: Registry) -> None:

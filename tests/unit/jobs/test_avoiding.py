@@ -40,6 +40,7 @@ async def fail_and_come_due(queue: Queue, recovery: Recovery, worker: Leases, jo
     await recovery.recover()
 
 
+@pytest.mark.failure(11)
 async def test_another_worker_gets_it(queue: Queue, recovery: Recovery) -> None:
     bad, good = await in_the_fleet(queue, "bad"), await in_the_fleet(queue, "good")
     job = await queue.submit(a_request())

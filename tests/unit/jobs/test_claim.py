@@ -30,6 +30,7 @@ async def test_a_claimed_job_runs_on_its_worker(queue: Queue) -> None:
     assert job.started_at >= job.submitted_at
 
 
+@pytest.mark.failure(10)
 async def test_invariant_3_higher_priority_first_then_age(queue: Queue) -> None:
     priorities = [50, 0, 100, 50, 1, 100, 0, 99]
     jobs = [(await submit(queue, priority=p), p) for p in priorities]
@@ -73,6 +74,7 @@ async def test_invariant_3_when_a_better_job_comes_after_the_worker(queue: Queue
     assert order == [urgent, middle, last]
 
 
+@pytest.mark.failure(12)
 async def test_invariant_3_in_one_batch(queue: Queue) -> None:
     jobs = [
         (await submit(queue, priority=n * 37 % 5, requirements={"vram_mib": n % 3}), n * 37 % 5)
@@ -98,6 +100,7 @@ async def test_invariant_3_after_another_worker_took_from_the_same_class(queue: 
     assert shared
 
 
+@pytest.mark.failure(9)
 async def test_jobs_that_it_cannot_run_do_not_delay_those_that_it_can(queue: Queue) -> None:
     await queue.submit_many([a_request(requirements={"models": ["huge"]}, priority=100)] * 500)
     job_id = await submit(queue, priority=0)

@@ -99,6 +99,7 @@ REVOCATIONS: list[Revoke] = [
 
 @pytest.mark.parametrize("make_outcome", OUTCOMES)
 @pytest.mark.parametrize("revoke", REVOCATIONS)
+@pytest.mark.failure(7)
 async def test_invariant_2_a_revoked_token_commits_nothing(
     queue: Queue, revoke: Revoke, make_outcome: MakeOutcome
 ) -> None:
@@ -112,6 +113,7 @@ async def test_invariant_2_a_revoked_token_commits_nothing(
 
 
 @pytest.mark.parametrize("revoke", REVOCATIONS)
+@pytest.mark.failure(13)
 async def test_invariant_2_a_revoked_token_neither_reports_nor_extends(
     queue: Queue, revoke: Revoke
 ) -> None:

@@ -74,6 +74,7 @@ async def test_pages_show_each_job_of_a_state_once(
 
 
 @pytest.mark.parametrize("state", STATES)
+@pytest.mark.failure(22)
 async def test_the_total_is_of_all_pages(queue: Queue, state: JobState) -> None:
     await bring(queue, state)
 
@@ -100,6 +101,7 @@ async def test_lists_leave_payloads_and_results_out(queue: Queue) -> None:
     assert (await queue.get(job.id)).payload == {"n": 0}
 
 
+@pytest.mark.failure(22)
 async def test_pending_jobs_are_listed_in_the_order_in_which_they_run(queue: Queue) -> None:
     requests = [a_request(priority=n * 3 % 5, requirements={"vram_mib": n % 4}) for n in range(12)]
     await queue.submit_many(requests)

@@ -55,6 +55,7 @@ async def test_a_completed_job_holds_its_result(queue: Queue, result: Any) -> No
     assert job.finished_at >= job.started_at
 
 
+@pytest.mark.failure(20)
 async def test_a_result_over_the_limit_is_refused_and_nothing_is_settled(
     redis: Redis, queue_name: str
 ) -> None:
@@ -90,6 +91,7 @@ async def test_progress_is_shown_while_the_attempt_runs(queue: Queue) -> None:
 
 
 @pytest.mark.parametrize("end", [completed, failed, Released])
+@pytest.mark.failure(13)
 async def test_progress_goes_with_its_attempt(queue: Queue, end: Any) -> None:
     worker, lease = await started(queue, backoff_s=0)
     await worker.progress(lease, Progress(fraction=0.9))
@@ -109,6 +111,7 @@ async def test_a_new_attempt_starts_without_the_progress_of_the_last(queue: Queu
     assert (await queue.get(lease.job_id)).progress is None
 
 
+@pytest.mark.failure(11)
 async def test_a_failed_attempt_is_tried_again_after_a_while(
     queue: Queue, recovery: Recovery
 ) -> None:
@@ -123,6 +126,7 @@ async def test_a_failed_attempt_is_tried_again_after_a_while(
     assert (await take_one(worker)).attempt == 2
 
 
+@pytest.mark.failure(11)
 async def test_the_wait_doubles_with_each_failed_attempt_up_to_five_minutes(
     queue: Queue, recovery: Recovery
 ) -> None:
@@ -141,6 +145,7 @@ async def test_the_wait_doubles_with_each_failed_attempt_up_to_five_minutes(
         assert longest / 2 <= wait <= longest
 
 
+@pytest.mark.failure(12)
 async def test_a_wait_of_zero_and_of_an_hour_are_kept(queue: Queue) -> None:
     await queue.submit_many([a_request(backoff_s=0), a_request(backoff_s=3600)])
     worker = await a_worker(queue)
@@ -169,6 +174,7 @@ async def test_the_last_attempt_that_may_fail_fails_the_job(
     assert [attempt.error.message for attempt in job.attempts] == ["out of memory"] * 2
 
 
+@pytest.mark.failure(19)
 async def test_a_failure_that_no_retry_mends_fails_the_job_at_once(queue: Queue) -> None:
     worker, lease = await started(queue, max_failed=100)
 

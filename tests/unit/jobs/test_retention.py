@@ -86,6 +86,48 @@ async def test_a_key_whose_job_was_retired_makes_a_new_job(
     assert not (await queue.submit(a_request(idempotency_key="order-1"))).duplicate
 
 
+async def look_again(queue: Queue, job_id: str) -> None:
+    """Let the time come when a job that is kept for a shorter time is looked at."""
+    await queue.redis.zadd(queue.key("brief"), {job_id: 1}, xx=True)
+
+
+async def test_a_job_that_is_wanted_for_a_shorter_time_goes_sooner(
+    queue: Queue, recovery: Recovery
+) -> None:
+    before = await contents(queue)
+    (brief,) = await finish(queue, keep_s=60, idempotency_key="order-1")
+    (other,) = await finish(queue)
+    await queue.redis.hset(queue.key(f"job:{brief}"), "finished", "1")
+    await look_again(queue, brief)
+
+    await recovery.upkeep()
+
+    with pytest.raises(NotFound):
+        await queue.get(brief)
+    assert (await queue.get(other)).state is JobState.COMPLETED
+    left = await contents(queue, without=["meta", "events"])
+    assert brief not in str(left)
+    assert "brief" not in set(left) - set(before)
+    assert not (await queue.submit(a_request(idempotency_key="order-1"))).duplicate
+
+
+async def test_a_job_that_is_not_over_is_not_forgotten_however_short_it_is_wanted(
+    queue: Queue, recovery: Recovery
+) -> None:
+    waits = await queue.submit(a_request(keep_s=1))
+    (done,) = await finish(queue, keep_s=60, priority=100)
+    for job_id in (waits.id, done):
+        await look_again(queue, job_id)
+
+    await recovery.upkeep()
+
+    assert (await queue.get(waits.id)).state is JobState.PENDING
+    assert (await queue.get(done)).state is JobState.COMPLETED
+    now_s, _ = await queue.redis.time()
+    assert await queue.redis.zscore(queue.key("brief"), waits.id) > now_s * 1000
+    assert await queue.redis.zscore(queue.key("brief"), done) > (now_s + 50) * 1000
+
+
 async def test_jobs_that_are_young_enough_stay(queue: Queue, recovery: Recovery) -> None:
     (job_id,) = await finish(queue)
     await age(queue, JobState.COMPLETED, job_id, DAY_MS - 60_000)

@@ -72,6 +72,7 @@ async def test_ids_that_the_bulk_answers_are_those_of_its_requests(queue: Queue)
     assert payloads == [request.payload for request in requests]
 
 
+@pytest.mark.failure(21)
 async def test_a_key_that_was_seen_is_answered_with_the_job_that_it_made(queue: Queue) -> None:
     first = await queue.submit(a_request(idempotency_key="order-1", payload={"n": 1}))
     await take_one(await a_worker(queue))
@@ -83,6 +84,7 @@ async def test_a_key_that_was_seen_is_answered_with_the_job_that_it_made(queue: 
     assert await contents(queue, without=["meta"]) == before
 
 
+@pytest.mark.failure(21)
 async def test_a_key_counts_within_a_bulk_too(queue: Queue) -> None:
     keys = ["a", "b", "a", None, None]
     submitted = await queue.submit_many([a_request(idempotency_key=key) for key in keys])

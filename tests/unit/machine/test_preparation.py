@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     Load = Callable[..., MachineSettings]
 
 
+@pytest.mark.failure(1)
+@pytest.mark.failure(15)
 def test_creates_env_file_with_correct_machine_id(load: Load) -> None:
     planned = plan(load(MACHINE_ID="box-7", NUM_GPUS="3"), incarnation="i1")
 
@@ -30,6 +32,7 @@ def test_creates_env_file_with_correct_machine_id(load: Load) -> None:
         assert worker.env_file.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.failure(1)
 def test_an_env_file_of_an_earlier_name_is_not_kept(load: Load) -> None:
     settings = load(MACHINE_ID="box-7")
     before = plan(settings, incarnation="i1")

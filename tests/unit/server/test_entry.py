@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
+WITHOUT_TOKEN = {("GET", "/metrics"), ("POST", "/v1/session")}  # each checks by itself
 OPEN = {"/healthz", "/readyz", "/docs", "/redoc", "/openapi.json", "/docs/oauth2-redirect"}
 NEEDS = {
     ("GET", "/v1/jobs"): Role.VIEW,
@@ -24,7 +25,17 @@ NEEDS = {
     ("GET", "/v1/machines"): Role.VIEW,
     ("GET", "/v1/machines/{machine_id}"): Role.VIEW,
     ("GET", "/v1/workers"): Role.VIEW,
+    ("GET", "/v1/nameplate"): Role.VIEW,
     ("GET", "/v1/queue"): Role.VIEW,
+    ("GET", "/v1/events"): Role.VIEW,
+    ("GET", "/v1/jobs/{job_id}/events"): Role.VIEW,
+    ("GET", "/v1/session"): Role.VIEW,
+    ("DELETE", "/v1/session"): Role.VIEW,
+    ("GET", "/v1/snapshot"): Role.VIEW,
+    ("GET", "/v1/stream"): Role.VIEW,
+    ("POST", "/v1/machines/{machine_id}/drain"): Role.OPERATE,
+    ("POST", "/v1/machines/{machine_id}/undrain"): Role.OPERATE,
+    ("POST", "/v1/machines/{machine_id}/programs/{program}/restart"): Role.OPERATE,
     ("POST", "/v1/jobs"): Role.SUBMIT,
     ("POST", "/v1/jobs/bulk"): Role.SUBMIT,
     ("POST", "/v1/jobs/{job_id}/cancel"): Role.OPERATE,
@@ -42,13 +53,15 @@ def operations(app: FastAPI) -> set[tuple[str, str]]:
     }
 
 
+@pytest.mark.failure(23)
 async def test_every_route_is_in_this_table_or_open(app: FastAPI) -> None:
     closed = {(method, path) for method, path in operations(app) if path not in OPEN}
 
-    assert closed == set(NEEDS)
+    assert closed == set(NEEDS) | WITHOUT_TOKEN
 
 
 @pytest.mark.parametrize(("method", "path"), NEEDS)
+@pytest.mark.failure(23)
 async def test_each_role_gets_as_far_as_it_should(
     anonymous: httpx.AsyncClient, tokens: dict[Role, str], method: str, path: str
 ) -> None:
@@ -56,7 +69,11 @@ async def test_each_role_gets_as_far_as_it_should(
 
     for role, token in tokens.items():
         answer = await anonymous.request(
-            method, path, headers={"Authorization": f"Bearer {token}"}, content=b"not json"
+            method,
+            path,
+            params={"size": 7},  # no view has it: the stream, too, ends at once
+            headers={"Authorization": f"Bearer {token}"},
+            content=b"not json",
         )
         refused = answer.status_code == 403
         assert refused is not role.includes(needed), (role, answer.text)
@@ -70,6 +87,7 @@ async def test_each_role_gets_as_far_as_it_should(
     "header",
     [None, "", "Bearer", "Bearer ", "Bearer wrong", "Basic dTpw", "Bearer muster_" + "A" * 43],
 )
+@pytest.mark.failure(23)
 async def test_nobody_enters_without_a_token(
     anonymous: httpx.AsyncClient, method: str, path: str, header: str | None
 ) -> None:

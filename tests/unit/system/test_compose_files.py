@@ -9,14 +9,19 @@ import pytest
 from support.system.compose import NotUnderstood, Service, internal_networks, read_services
 
 ENVS = Path(__file__).parents[3] / "envs"
-PASSWORDS = {f"REDIS_{role}_PASSWORD": f"of-{role}" for role in ("OPERATOR", "SERVER", "MACHINE")}
+PASSWORDS = {
+    f"REDIS_{role}_PASSWORD": f"of-{role}" for role in ("OPERATOR", "SERVER", "MACHINE", "SENTINEL")
+}
+NAMES = ["local", "staging", "production-like"]
 
 
 def services(name: str, **variables: str) -> dict[str, Service]:
-    return read_services(ENVS / f"{name}.compose.yaml", {**PASSWORDS, **variables})
+    return read_services(
+        ENVS / f"{name}.compose.yaml", {**PASSWORDS, "TLS_DIR": "/certificates", **variables}
+    )
 
 
-@pytest.mark.parametrize("name", ["local", "staging"])
+@pytest.mark.parametrize("name", NAMES)
 def test_every_service_is_hardened(name: str) -> None:
     for service in services(name).values():
         options = service.options
@@ -26,7 +31,7 @@ def test_every_service_is_hardened(name: str) -> None:
         assert options["security_opt"] == ["no-new-privileges:true"], service.name
 
 
-@pytest.mark.parametrize("name", ["local", "staging"])
+@pytest.mark.parametrize("name", NAMES)
 def test_machines_reach_nothing_outside(name: str) -> None:
     machines = [each for each in services(name).values() if each.command == ["machine"]]
 

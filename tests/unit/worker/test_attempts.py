@@ -64,6 +64,7 @@ async def test_a_result_that_is_not_json_fails_the_job(
     assert said in job.attempts[0].error.message
 
 
+@pytest.mark.failure(20)
 async def test_a_result_that_is_too_large_fails_the_job_for_good(
     redis: Redis, queue_name: str, start: Start
 ) -> None:
@@ -306,6 +307,7 @@ async def test_progress_waits_for_a_silent_redis_a_moment_only(
 
 
 @pytest.mark.usefixtures("quick_heart")
+@pytest.mark.failure(7)
 async def test_cancelling_a_running_job_stops_it_and_nothing_is_handed_in(
     queue: Queue, start: Start
 ) -> None:
@@ -381,6 +383,7 @@ async def test_a_cancelled_jobs_connector_is_told_once(queue: Queue, start: Star
     await eventually(lambda: not running.worker.running, "the attempt is over")
 
 
+@pytest.mark.failure(8)
 async def test_an_outcome_without_a_lease_changes_nothing(queue: Queue, start: Start) -> None:
     connector = Scripted()
     start(connector)

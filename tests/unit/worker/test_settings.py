@@ -38,11 +38,7 @@ def queue_name() -> str:
     return "default"
 
 
-@pytest.fixture
-def redis_url() -> str:
-    return "redis://127.0.0.1:6379/0"
-
-
+@pytest.mark.failure(1)
 def test_reads_machine_id_from_environment(load: Load) -> None:
     settings = load(MACHINE_ID="basic-machine-prod-test", WORKER_INDEX="5")
 
@@ -50,6 +46,7 @@ def test_reads_machine_id_from_environment(load: Load) -> None:
     assert settings.worker_id == "basic-machine-prod-test-worker-5"
 
 
+@pytest.mark.failure(15)
 def test_reads_all_from_an_env_file(load: Load, tmp_path: Path) -> None:
     env_file = tmp_path / ".env"
     env_file.write_text(ENV_FILE)

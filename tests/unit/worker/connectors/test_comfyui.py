@@ -118,6 +118,7 @@ async def test_several_jobs_at_once_do_not_mix_their_results(connector: ComfyUI)
     assert len({result["outputs"]["9"]["images"][0]["sha256"] for result in results}) == 4
 
 
+@pytest.mark.failure(17)
 async def test_a_cached_result_does_not_hang_and_is_stored_anew(connector: ComfyUI) -> None:
     first = a_job(seed=7)
     again = AttemptContext(first.payload, job_id="another")
@@ -145,6 +146,7 @@ async def test_a_cached_result_whose_file_is_gone_is_told(
 
 
 @pytest.mark.parametrize("fault", ["refuse*1", "drop=1*1", "drop=4*1", "silent*1"])
+@pytest.mark.failure(17)
 async def test_a_result_arrives_without_the_websocket(
     connector: ComfyUI, comfyui: Simulator, fault: str
 ) -> None:
@@ -192,6 +194,7 @@ async def test_the_history_is_read_only_when_it_is_written(
         ({"1": {"class_type": "SaveImage"}}, "Prompt outputs failed validation"),
     ],
 )
+@pytest.mark.failure(19)
 async def test_a_graph_that_comfyui_refuses_fails_for_good(
     connector: ComfyUI, graph: dict[str, Any], message: str
 ) -> None:
@@ -229,6 +232,7 @@ async def test_a_graph_of_which_a_part_was_dropped_is_no_success_and_stops(
     assert comfyui.outputs() == []
 
 
+@pytest.mark.failure(18)
 async def test_an_error_in_a_node_can_be_retried_and_is_told_in_full(
     connector: ComfyUI, comfyui: Simulator
 ) -> None:
@@ -468,6 +472,7 @@ async def test_a_file_name_that_would_leave_its_folder_is_refused(
         {"completed": True, "messages": [["execution_success", {}]]},
     ],
 )
+@pytest.mark.failure(18)
 async def test_only_success_is_success(
     connector: ComfyUI, comfyui: Simulator, meddler: Meddler, status: Any
 ) -> None:
