@@ -1,6 +1,7 @@
 """The sessions of the test matrix. ``nox`` alone runs what to run before a push.
 
-Arguments after ``--`` reach pytest: ``nox -s unit -- -k lease -n0``.
+Arguments after ``--`` reach pytest: ``nox -s unit -- -k lease -n0``. Tags name what the pipeline
+runs when: ``nox -t commit``, ``-t pr``, ``-t nightly``, ``-t weekly``.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import socket
 import sys
@@ -19,19 +21,45 @@ nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.error_on_external_run = True
 
-PYPROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = nox.project.python_versions(nox.project.load_toml("pyproject.toml"))
 # One more than cores, since tests also wait; the long ones are not to run last.
 SIDE_BY_SIDE = (f"-n{(os.cpu_count() or 1) + 1}", "--dist=worksteal")
+# Whole fleets side by side, each process with its own; a file's tests stay together.
+FLEETS = {1: 5, 2: 4, 3: 4, 4: 4, 5: 3, 6: 3, 7: 3, 8: 3}
+COMMIT, PR, NIGHTLY, WEEKLY = "commit", "pr", "nightly", "weekly"
 LOCKED = {
-    "test": ["pyproject.toml", "--extra=embedded", "--group=test", "--group=build"],
-    "system": ["pyproject.toml", "--group=system", "--group=build"],
+    "test": [
+        "pyproject.toml",
+        "--extra=embedded",
+        "--extra=matrix",
+        "--group=test",
+        "--group=build",
+    ],
+    "browser": [
+        "pyproject.toml",
+        "--extra=embedded",
+        "--extra=matrix",
+        "--group=browser",
+        "--group=build",
+    ],
+    "system": ["pyproject.toml", "--extra=matrix", "--group=system", "--group=build"],
+    "prove": [
+        "pyproject.toml",
+        "--extra=embedded",
+        "--extra=matrix",
+        "--group=system",
+        "--group=browser",
+        "--group=build",
+    ],
     "image": ["pyproject.toml", "--group=image"],
     "lint": ["--group=lint", "--group=build"],
     "types": [
         "pyproject.toml",
         "--extra=embedded",
+        "--extra=matrix",
         "--group=types",
         "--group=system",
+        "--group=browser",
         "--group=build",
     ],
     "package": ["pyproject.toml"],
@@ -40,17 +68,19 @@ LOCKED = {
 }
 
 
-@nox.session
+@nox.session(tags=[COMMIT, PR])
 def lint(session: nox.Session) -> None:
-    """Check style, format, the direction of imports, the pre-commit configuration."""
+    """Check style, format, the direction of imports, pre-commit's and the pipeline's files."""
     install(session, "lint")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("lint-imports")
     session.run("pre-commit", "validate-config")
+    workflows = sorted(str(path) for path in Path(".github", "workflows").glob("*.yml"))
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
 
 
-@nox.session
+@nox.session(tags=[COMMIT, PR])
 def types(session: nox.Session) -> None:
     """Check types, strictly."""
     install(session, "types")
@@ -63,39 +93,110 @@ def unit(session: nox.Session) -> None:
     run_unit(session)
 
 
-for version in nox.project.python_versions(PYPROJECT):
+for version in PYTHONS:
 
-    @nox.session(name=f"unit-{version}", python=version, default=False)
+    @nox.session(name=f"unit-{version}", python=version, tags=[COMMIT, PR], default=False)
     def unit_on(session: nox.Session) -> None:
         """Run the unit tests on one Python."""
         run_unit(session)
 
 
-@nox.session
+@nox.session(tags=[PR])
 def integration(session: nox.Session) -> None:
     """Run the tests with real processes, real HTTP and Redis over TCP."""
     install(session, "test")
     run_tests(session, "tests/integration")
 
 
+@nox.session(tags=[PR])
+def ledger(session: nox.Session) -> None:
+    """Check that each failure has its record, its tests and its faults, and that they agree."""
+    install(session, "prove")
+    session.run("muster", "failures", "check", *session.posargs)
+
+
+@nox.session(default=False)
+def prove(session: nox.Session) -> None:
+    """Put the causes of failures back, one at a time, and see the tests catch them."""
+    run_proofs(session)
+
+
+@nox.session(name="prove-changed", tags=[PR], default=False)
+def prove_changed(session: nox.Session) -> None:
+    """Prove the failures whose record, fault, tests or code this branch changes."""
+    run_proofs(session, "--changed", "--tier=unit", "--tier=integration", "--tier=browser")
+
+
+@nox.session(name="prove-all", tags=[NIGHTLY], default=False)
+def prove_all(session: nox.Session) -> None:
+    """Prove all failures, by the tests of each tier; needs Docker and Chromium."""
+    need_docker(session)
+    tiers = ("unit", "integration", "browser", "system", "load")
+    run_proofs(session, *(f"--tier={tier}" for tier in tiers))
+
+
+@nox.session(tags=[PR], default=False)
+def browser(session: nox.Session) -> None:
+    """Look at the monitor in a real Chromium."""
+    install(session, "browser")
+    run_tests(session, "tests/browser")
+
+
+@nox.session(name="web-types", tags=[PR], default=False)
+def web_types(session: nox.Session) -> None:
+    """Check the types of the monitor's page, with TypeScript's compiler; needs Node."""
+    session.run(
+        "npm", "exec", "--yes", "--package=typescript@5.8.3", "--",
+        "tsc", "--project", "src/muster/server/web", external=True,
+    )  # fmt: skip
+
+
+@nox.session(tags=[WEEKLY], default=False)
+def load(session: nox.Session) -> None:
+    """Load fleets of up to 250 machines, and compare with the goals."""
+    install(session, "test")
+    run_pytest(session, "tests/load/load")
+
+
+@nox.session(tags=[WEEKLY], default=False)
+def stress(session: nox.Session) -> None:
+    """Push the monitor beyond what it is made for, and compare with the goals."""
+    install(session, "browser")
+    run_pytest(session, "tests/load/stress")
+
+
 for count in range(1, 9):
 
-    @nox.session(name=f"system-{count}gpu", tags=["system"], default=False)
+    @nox.session(name=f"system-{count}gpu", tags=["system", NIGHTLY], default=False)
     def system(session: nox.Session, gpus: int = count) -> None:
         """Run whole fleets in containers, with machines of that many GPUs."""
-        run_system(session, "tests/system/fleet", f"--gpus={gpus}")
+        side_by_side = (f"-n{FLEETS[gpus]}", "--dist=loadfile")
+        run_system(session, "tests/system/fleet", *side_by_side, f"--gpus={gpus}")
 
 
-@nox.session(name="system-scaling", tags=["system"], default=False)
+@nox.session(name="system-scaling", tags=["system", NIGHTLY], default=False)
 def system_scaling(session: nox.Session) -> None:
     """Compare machines of 1 and of 8 GPUs, in one run."""
     run_system(session, "tests/system/scaling", "--capture=no")
 
 
-@nox.session(name="system-setup", tags=["system"], default=False)
+@nox.session(name="system-setup", tags=["system", NIGHTLY], default=False)
 def system_setup(session: nox.Session) -> None:
     """Start the compose files as people do; see that no run leaves anything behind."""
     run_system(session, "tests/system/setup")
+
+
+@nox.session(tags=["system", NIGHTLY], default=False)
+def anywhere(session: nox.Session) -> None:
+    """Run the tests that fit any fleet: processes here, or what ``-- --env`` names."""
+    install(session, "prove")
+    run_pytest(session, "tests/system/anywhere")
+
+
+@nox.session(name="production-like", tags=[WEEKLY], default=False)
+def production_like(session: nox.Session) -> None:
+    """Break a fleet with sentinels and TLS, and test its alerts; needs Docker and promtool."""
+    run_system(session, "tests/system/production_like", "--env=production-like")
 
 
 @nox.session(default=False)
@@ -106,12 +207,24 @@ def image(session: nox.Session) -> None:
     session.run("python", "-m", "support.system.image", env={"PYTHONPATH": "tests"})
 
 
-@nox.session(default=False)
+@nox.session(tags=[PR], default=False)
 def coverage(session: nox.Session) -> None:
-    """Combine what the test sessions have measured, and apply the gate."""
+    """Combine what unit, integration and browser measured; the floor only rises."""
     install(session, "test")
-    session.run("coverage", "combine", "--keep")
-    session.run("coverage", "report")
+    tiers = {"unit": ["unit", *(f"unit-{version}" for version in PYTHONS)]}
+    tiers |= {tier: [tier] for tier in ("integration", "browser")}
+    measured = measured_by(session, tiers)
+    session.run("coverage", "combine", "--keep", "--quiet", *measured)
+    Path("results").mkdir(exist_ok=True)
+    session.run("coverage", "json", "--fail-under=0", "--quiet", "-o", "results/coverage.json")
+    session.run("muster", "results", "coverage", *session.posargs)
+
+
+@nox.session(default=False)
+def report(session: nox.Session) -> None:
+    """Write the report of all recorded runs, one page; ``-- --alert`` tells of problems, too."""
+    install(session, "test")
+    session.run("muster", "results", "report", *session.posargs)
 
 
 @nox.session(default=False)
@@ -186,20 +299,56 @@ def run_tests(session: nox.Session, folder: str) -> str:
     """Run a folder's tests, or those that are named, and return the file with their coverage."""
     data = f".coverage.{session.name}"
     env = {"COVERAGE_FILE": data}
-    paths = [word for word in session.posargs if Path(word.partition("::")[0]).exists()]
-    arguments = [*SIDE_BY_SIDE, *session.posargs, *([] if paths else [folder])]
     session.run("coverage", "erase", env=env)
-    session.run("coverage", "run", "-m", "pytest", *arguments, env=env)
+    run_pytest(session, folder, *SIDE_BY_SIDE, start=("coverage", "run", "-m", "pytest"), env=env)
     session.run("coverage", "combine", "--quiet", env=env)
     return data
 
 
 def run_system(session: nox.Session, folder: str, *options: str) -> None:
-    """Run a folder of the system tests, one after the other: they share a fleet."""
+    """Run a folder of the system tests, on staging unless another environment is named."""
     need_docker(session)
     install(session, "system")
-    paths = [word for word in session.posargs if Path(word.partition("::")[0]).exists()]
-    session.run("pytest", *options, *session.posargs, *([] if paths else [folder]))
+    environment = os.environ.get("MUSTER_ENV") or "staging"
+    run_pytest(session, folder, *options, env={"MUSTER_ENV": environment})
+
+
+def run_pytest(
+    session: nox.Session,
+    folder: str,
+    *options: str,
+    start: tuple[str, ...] = ("pytest",),
+    env: dict[str, str] | None = None,
+) -> None:
+    """Run a folder's tests, or those of its tier that posargs name, and record the run."""
+    tier = f"--tier={Path(folder).parts[1]}"  # which posargs cannot widen
+    named = [word for word in session.posargs if Path(word.partition("::")[0]).exists()]
+    record = (f"--record={session.name}", *(["--record-part"] if named else []))
+    rest = (*session.posargs, *([] if named else [folder]))
+    # The tests of the matrix ask Nox about its sessions, and it is not in this environment.
+    itself = {"MUSTER_NOX": shlex.join([sys.executable, "-m", "nox"])}
+    session.run(*start, tier, *options, *record, *rest, env={**itself, **(env or {})})
+
+
+def run_proofs(session: nox.Session, *options: str) -> None:
+    """Run the prover."""
+    install(session, "prove")
+    session.run("python", "-m", "muster.matrix.proofs", *options, *session.posargs)
+
+
+def measured_by(session: nox.Session, tiers: dict[str, list[str]]) -> list[str]:
+    """Return the files that the sessions of each tier left; stop if one was not measured."""
+    there = {
+        tier: [file for file in (f".coverage.{name}" for name in names) if Path(file).exists()]
+        for tier, names in tiers.items()
+    }
+    missing = [tier for tier, files in there.items() if not files]
+    if missing:
+        session.error(
+            f"Nothing was measured by {', '.join(missing)}. "
+            f"Run `nox -s {' '.join(missing)}` first, whole."
+        )
+    return [file for files in there.values() for file in files]
 
 
 def need_docker(session: nox.Session) -> None:
