@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["backend", "fleet"]
 
-NO_ENGINE = 3
-
 
 def pytest_configure() -> None:
     """Let SIGTERM end the run as Ctrl-C does: with everything removed."""
@@ -46,12 +44,10 @@ def gpus(request: pytest.FixtureRequest) -> int:
 def engine() -> Iterator[DockerClient]:
     """The Docker engine, without what dead runs left on it. Without one, nothing is tested."""
     from support.system import belongings
-    from support.system.engine import EngineMissing, base_image, connect, redis_image
+    from support.system.engine import NO_ENGINE, EngineMissing, connect_with_images
 
     try:
-        client = connect()
-        base_image(client)
-        redis_image(client)
+        client = connect_with_images()
     except EngineMissing as error:
         pytest.exit(str(error), NO_ENGINE)
     belongings.sweep(client)

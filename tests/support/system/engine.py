@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 OWN_BASE = "muster-base"
 OFFICIAL_BASE = "python:3.13-slim"
 OFFICIAL_REDIS = "redis:7.4"
+NO_ENGINE = 3
+"""What pytest exits with where no fleet can be started."""
+
 _TIMEOUT_S = 120
 
 
@@ -32,6 +35,14 @@ def connect() -> DockerClient:
             f"No Docker engine answers at {place}. Install and start one (on Debian: "
             f"apt-get install docker.io), or set DOCKER_HOST. Docker's client says: {error}"
         ) from None
+    return client
+
+
+def connect_with_images() -> DockerClient:
+    """Return a client of an engine that has all to begin with. Raises ``EngineMissing``."""
+    client = connect()
+    base_image(client)
+    redis_image(client)
     return client
 
 
