@@ -19,14 +19,16 @@ if TYPE_CHECKING:
 RETRY_S = 0.5
 """What the server tells browsers to wait for, after a connection that broke."""
 
-REFUSED_AT_MOST_S = 10.0
+ANEW_S = (1.0, 10.0)
+"""Between these lies what the page waits for before it opens a stream that was refused."""
 
 
 class Screen:
     """Follows one view, and notes when it last became what ``wanted`` says it should be.
 
-    After a broken connection it comes back as a browser does by itself; after an answer that is
-    not 200, which browsers give up on, as the page does: with a growing, jittered back-off.
+    After a broken connection it comes back as a browser does by itself; after one that was refused,
+    which browsers give up on, as the page does (``again`` in ``server/web/js/feed/stream.js``):
+    jittered, and later the longer it lasts.
     """
 
     def __init__(self, port: int, view: str, token: str) -> None:
@@ -43,7 +45,7 @@ class Screen:
         self._token = token
         self._last = ""
         self._stream: Stream | None = None
-        self._refused = 0
+        self._lost_at: float | None = None
 
     async def run(self) -> None:
         """Show the view until cancelled."""
@@ -59,12 +61,13 @@ class Screen:
                     self._stream.close()
             self.drops += 1
             if stream.status == 200:
-                self._refused = 0
+                self._lost_at = None
                 await asyncio.sleep(RETRY_S)
             else:
-                longest = min(RETRY_S * 2 ** (self._refused + 1), REFUSED_AT_MOST_S)
-                self._refused += 1
-                await asyncio.sleep(random.uniform(RETRY_S, longest))
+                self._lost_at = self._lost_at or time.monotonic()
+                least, most = ANEW_S
+                wait_s = min(most, max(least, (time.monotonic() - self._lost_at) / 10))
+                await asyncio.sleep(wait_s * random.uniform(0.5, 1))
 
     def want(self, wanted: Callable[[Document], bool]) -> None:
         """Say what it is to show; ``right_at`` is then the time at which it does, or None."""

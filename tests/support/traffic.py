@@ -41,8 +41,6 @@ local root, now = KEYS[1], ARGV[1]
 for i = 2, #ARGV do
   local told = '{"attempt":1,"fraction":0.' .. string.sub(now, -3) .. ',"message":"t' .. now .. '"}'
   redis.call('HSET', root .. ':progress', ARGV[i], told)
-  redis.call('XADD', root .. ':telemetry', 'MAXLEN', '~', 50000, '*', 'job', ARGV[i],
-    'progress', told)
 end
 """
 

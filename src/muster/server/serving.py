@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from muster.errors import InvalidInput
 from muster.jobs.connection import check, connect
@@ -69,10 +69,12 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-class _Connection(AutoHTTPProtocol):  # type: ignore[misc,valid-type]
+class _Connection(HttpToolsProtocol):
     """Tells the app its transport, so that it can cut off a peer that takes nothing."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
+    def connection_made(  # type: ignore[override]
+        self, transport: asyncio.Transport
+    ) -> None:
         transport.set_write_buffer_limits(high=UNSENT_BYTES)
         app = self.config.loaded_app
 

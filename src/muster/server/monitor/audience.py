@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from dataclasses import dataclass
 from importlib.metadata import version
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -87,7 +87,7 @@ class Audience:
         viewer = Viewer(
             stream,
             lambda: self._catch_up(subscription),
-            ends_at=asyncio.get_running_loop().time() + ends_in_s,
+            ends_at=monotonic() + ends_in_s,
             allowed=allowed,
         )
         subscription.viewers.add(viewer)
@@ -122,7 +122,7 @@ class Audience:
         for subscription in self._subscriptions.values():
             if viewer in subscription.viewers:
                 subscription.viewers.remove(viewer)
-                subscription.left_at = asyncio.get_running_loop().time()
+                subscription.left_at = monotonic()
 
     def set_away(self, content: dict[str, Any] | None) -> None:
         """Tell everybody, now and whoever comes, that the state cannot be read; None: it can."""
@@ -196,6 +196,10 @@ class Audience:
     def jobs_watched(self) -> set[str]:
         """Return the jobs that are looked at alone."""
         return {s.view.job for s in self._watched() if s.view.job}
+
+    def machines_watched(self) -> set[str]:
+        """Return the machines whose rows are on a screen."""
+        return {name for subscription in self._watched() for name in subscription.members}
 
     def measure(self) -> None:
         """Bring the gauges up to date."""

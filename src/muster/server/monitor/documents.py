@@ -26,7 +26,7 @@ def rows(fleet: Fleet, machines: Iterable[str]) -> Document:
         for worker in fleet.workers_of.get(name, ()):
             workers[worker] = fleet.workers.shown[worker]
             for job in fleet.jobs_of.get(worker, ()):
-                jobs[job] = fleet.job(job)
+                jobs[job] = fleet.jobs[job]
     return {"machines": shown, "workers": workers, "jobs": jobs}
 
 

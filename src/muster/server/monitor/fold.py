@@ -12,7 +12,7 @@ from muster.fleet.registry import TTL_S
 from muster.server.monitor.rows import Row, machine_row, running_row, worker_row
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 TTL_MS = TTL_S * 1000
 OFFLINE = "offline"
@@ -91,7 +91,7 @@ class Fleet:
         self.unknown = 0
         self.counts: dict[str, int] = {}
         self.paused = False
-        self._progress: dict[str, bytes] = {}
+        self._told: dict[str, bytes] = {}
 
     def report(self, kind: str, name: str, record: bytes, at: float) -> None:
         """Take what a machine or a worker says of itself."""
@@ -110,29 +110,30 @@ class Fleet:
         """Take a change of a job's state: only running ones have a row."""
         self._end(job)
         if state == RUNNING:
-            self._begin(job, running_row(worker, attempt, at))
+            self.job_running(job, running_row(worker, attempt, at))
 
-    def job_running(self, job: str, row: Row, progress: bytes | None) -> None:
+    def job_running(self, job: str, row: Row) -> None:
         """Take a job that is known to run."""
-        self._begin(job, row)
-        if progress:
-            self._progress[job] = progress
+        self.jobs[job] = row
+        self.jobs_of[row["worker"]][job] = None
+        self._job_changed(row["worker"])
 
-    def job_progress(self, job: str, progress: bytes) -> None:
-        """Take how far a job is. It is read when somebody looks."""
-        if job in self.jobs:
-            self._progress[job] = progress
+    def job_progress(self, job: str, told: bytes) -> None:
+        """Take how far a job is, as it was told last: perhaps known, perhaps no longer true."""
+        row = self.jobs.get(job)
+        if row is None or self._told.get(job) == told:
+            return
+        self._told[job] = told
+        progress = from_json(told)
+        if progress.get("attempt") == row["attempt"]:
+            news = {"fraction": round(progress["fraction"], 3), "message": progress["message"]}
+            self.jobs[job] = row | news
 
-    def job(self, job: str) -> Row:
-        """Return the row of a running job, with its latest progress."""
-        raw = self._progress.pop(job, None)
-        row = self.jobs[job]
-        if raw:
-            told = from_json(raw)
-            if told.get("attempt") == row["attempt"]:
-                row = row | {"fraction": round(told["fraction"], 3), "message": told["message"]}
-                self.jobs[job] = row
-        return row
+    def jobs_on(self, machines: Iterable[str]) -> Iterator[str]:
+        """Return the jobs that run on those machines."""
+        for machine in machines:
+            for worker in self.workers_of.get(machine, ()):
+                yield from self.jobs_of.get(worker, ())
 
     def age(self, machines: Mapping[str, float], workers: Mapping[str, float], now: float) -> None:
         """Take who spoke when, and find out who fell silent, came back, or is forgotten."""
@@ -171,13 +172,8 @@ class Fleet:
             "paused": self.paused,
         }
 
-    def _begin(self, job: str, row: Row) -> None:
-        self.jobs[job] = row
-        self.jobs_of[row["worker"]][job] = None
-        self._job_changed(row["worker"])
-
     def _end(self, job: str) -> None:
-        self._progress.pop(job, None)
+        self._told.pop(job, None)
         row = self.jobs.pop(job, None)
         if row:
             self.jobs_of[row["worker"]].pop(job, None)
@@ -212,9 +208,7 @@ def fold_event(fleet: Fleet, fields: dict[bytes, bytes], at: int) -> bool:
 def fold_telemetry(fleet: Fleet, fields: dict[bytes, bytes], at: int) -> bool:
     """Fold an entry of the stream of telemetry; tell whether it was one that is known."""
     try:
-        if b"progress" in fields:
-            fleet.job_progress(fields[b"job"].decode(), fields[b"progress"])
-        elif fields[b"kind"] in {b"machines", b"workers"}:
+        if fields[b"kind"] in {b"machines", b"workers"}:
             kind, name = fields[b"kind"].decode(), fields[b"id"].decode()
             fleet.report(kind, name, fields[b"record"], at)
         else:

@@ -6,12 +6,13 @@ import asyncio
 import random
 from collections import Counter
 from datetime import UTC, datetime
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import structlog
 from redis.exceptions import RedisError
 
-from muster.server.monitor.audience import Audience
+from muster.server.monitor.audience import SELECTION_AGE_S, Audience
 from muster.server.monitor.history import EVERY_S as HISTORY_EVERY_S
 from muster.server.monitor.levels import LEVELS, LIVE, TOTALS, Levels
 from muster.server.monitor.log import Log
@@ -19,11 +20,14 @@ from muster.server.monitor.source import BATCH, Gap
 from muster.server.monitor.state import State
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from muster.server.monitor.log import Entry
     from muster.server.monitor.metrics import Metrics
     from muster.server.monitor.source import Source
+    from muster.server.monitor.views import View
 
-STEP_S = 0.1
+STEP_S = 0.11
 """Changes of state are told at every step, all else at every tick of the level."""
 
 RECOUNT_S = 0.5
@@ -63,13 +67,17 @@ class Hub:
                 self._lose_redis(error)
                 await asyncio.sleep(AGAIN_S * random.uniform(0.5, 1.5))  # noqa: S311
 
-    async def watch(self, job_id: str) -> None:
-        """Have a job at hand for a viewer that joins right after, or is looked at just once."""
-        self._arriving[job_id] += 1
+    async def look(self, view: View) -> None:
+        """Read what is read only while somebody looks: one who joins right after, or just once."""
+        if not view.job:
+            shown = self.state.order(view, max_age_s=SELECTION_AGE_S)
+            await self._read_progress(self.state.fleet.jobs_on(shown))
+            return
+        self._arriving[view.job] += 1
         try:
-            await self._refresh_job(job_id)
+            await self._refresh_job(view.job)
         finally:
-            self._arriving[job_id] -= 1
+            self._arriving[view.job] -= 1
 
     async def _load(self) -> None:
         async with asyncio.timeout(LOAD_S):
@@ -81,6 +89,7 @@ class Hub:
         self._metrics.loads.inc()
         for job_id in list(self.state.watched):
             await self._refresh_job(job_id)
+        await self._read_progress(self._jobs_shown())
         if self._away:
             self._away = False
             self._metrics.away.set(0)
@@ -107,7 +116,10 @@ class Hub:
                 seen = await self._source.seen()
                 self.state.set_clock(seen.now)
                 self.state.fleet.age(seen.machines, seen.workers, seen.now)
-        self._tell()
+            tick = self._is_due("tick", self.levels.level.interval_s)
+            if tick and self.levels.level is not TOTALS:
+                await self._read_progress(self._jobs_shown())
+        self._tell(tick=tick)
 
     async def _read(self) -> None:
         """Read what is new, in bounded bites; fold it in."""
@@ -126,22 +138,28 @@ class Hub:
             if count < BATCH:
                 return
 
-    def _tell(self) -> None:
-        level = self.levels.level
-        if self._is_due("tick", level.interval_s):
+    def _tell(self, *, tick: bool) -> None:
+        if tick:
             self.state.recount()
             self.audience.flush(self._pending)
             self._pending.clear()
-        elif level is LIVE and self.state.fleet.urgent:
+        elif self.levels.level is LIVE and self.state.fleet.urgent:
             self.audience.flush_urgent(self.state.fleet.urgent)
         self.state.fleet.urgent.clear()
         if self._is_due("history", HISTORY_EVERY_S):
             self.state.history.add_point(self.state.fleet.counts, self.state.now_ms())
             self.audience.broadcast(self.state.history.message(points=1))
         if self._is_due("sweep", 1.0):
-            self.audience.sweep(asyncio.get_running_loop().time())
+            self.audience.sweep(monotonic())
             self._forget_jobs()
             self._measure()
+
+    async def _read_progress(self, jobs: Iterable[str]) -> None:
+        await self._source.read_progress(self.state.fleet, list(jobs))
+
+    def _jobs_shown(self) -> set[str]:
+        audience = self.audience
+        return {*audience.jobs_watched(), *self.state.fleet.jobs_on(audience.machines_watched())}
 
     async def _refresh_job(self, job_id: str) -> None:
         """Read one job; events of it that come meanwhile lead here again, one after the other."""
@@ -191,7 +209,7 @@ class Hub:
 
     def _is_due(self, what: str, every_s: float) -> bool:
         """Tell whether it is time for something again, and if so, note that it is done."""
-        now = asyncio.get_running_loop().time()
+        now = monotonic()
         if now < self._due.get(what, 0):
             return False
         self._due[what] = now + every_s - STEP_S / 4

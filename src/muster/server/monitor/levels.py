@@ -8,6 +8,7 @@ from typing import Any
 LATE_S = 0.25
 PUNCTUAL_S = 0.1
 LATE_FOR_S = 2.0
+RELIEVED_S = 0.4
 PUNCTUAL_FOR_S = 10.0
 
 
@@ -25,7 +26,7 @@ class Level:
         return {"type": "level", "level": self.name, "interval_s": interval_s, "words": self.words}
 
 
-LIVE = Level("live", 0.2, "live")
+LIVE = Level("live", 0.22, "live")
 SLOWER = Level("slower", 1.0, "reduced: 1 update a second")
 TOTALS = Level("totals", 2.0, "reduced: totals only, every 2 s")
 POLLING = Level("polling", 5.0, "reduced: the page asks every 5 s")
@@ -35,12 +36,14 @@ LEVELS = (LIVE, SLOWER, TOTALS, POLLING)
 class Levels:
     """Judges by how late the server's ticks are. Times are in seconds, of any steady clock.
 
-    Late for two seconds on end: one level down. On time for ten seconds on end: one level up.
+    Late for two seconds: one level down. On time for ten: one level up. A process that is starved
+    is on time for moments, whenever it is let run and has caught up: these do not count.
     """
 
     def __init__(self) -> None:
         self._index = 0
         self._late_since: float | None = None
+        self._late_at = 0.0
         self._punctual_since: float | None = None
 
     @property
@@ -53,8 +56,10 @@ class Levels:
         if lag_s > LATE_S:
             self._punctual_since = None
             self._late_since = now if self._late_since is None else self._late_since
+            self._late_at = now
             return now - self._late_since >= LATE_FOR_S and self._move(1)
-        self._late_since = None
+        if now - self._late_at > RELIEVED_S:
+            self._late_since = None
         if lag_s > PUNCTUAL_S:
             self._punctual_since = None
             return False

@@ -50,8 +50,7 @@ class Monitor:
         try:
             async with asyncio.timeout(STARTING_S):
                 await state.ready.wait()
-                if view.job:
-                    await self.hub.watch(view.job)
+                await self.hub.look(view)
         except (TimeoutError, RedisError, OSError):
             raise RedisUnavailable("The server has not read the fleet yet. Try again.") from None
         document = state.document(view, state.order(view))

@@ -97,12 +97,11 @@ class StreamResponse(Response):
             transport.abort()
 
     async def _starting(self) -> str | None:
-        """Wait a little for the hub's first state, and for the job that is to be shown."""
+        """Wait a little for the hub's first state, and for what is read only now."""
         try:
             async with asyncio.timeout(STARTING_S):
                 await self._hub.state.ready.wait()
-                if self._asked.view.job:
-                    await self._hub.watch(self._asked.view.job)
+                await self._hub.look(self._asked.view)
         except (TimeoutError, RedisError, OSError):
             return "starting"
         return None

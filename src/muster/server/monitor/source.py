@@ -13,6 +13,8 @@ from muster.server.monitor.fold import Fleet, fold_event, fold_telemetry
 from muster.server.monitor.rows import running_row
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Sequence
+
     from redis.asyncio import Redis
     from redis.asyncio.client import ResponseCallbackProtocol
 
@@ -146,31 +148,36 @@ class Source:
         row |= {f"{n}_at": int(float(fields[n])) for n in names[3:] if n in shown and n in fields}
         return row
 
+    async def read_progress(self, fleet: Fleet, jobs: Sequence[str]) -> None:
+        """Take in how far these jobs are. Nobody is told: the latest is there for who looks."""
+        if jobs:
+            progress = await cast(
+                "Awaitable[list[bytes | None]]",
+                self._redis.hmget(f"{self._root}:progress", list(jobs)),
+            )
+            for job, told in zip(jobs, progress, strict=True):
+                if told:
+                    fleet.job_progress(job, told)
+
     async def _read_records(self, fleet: Fleet) -> None:
-        """Take in what machines, workers and jobs have told last; telemetry goes on from there.
+        """Take in what machines and workers have told last; telemetry goes on from there.
 
         Raises ``Gap`` when these are other data than before.
         """
-        jobs = list(fleet.jobs)
         async with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.xrevrange(f"{self._root}:telemetry", count=1)
             for kind in KINDS:
                 pipeline.hgetall(f"{self._root}:{kind}")
                 pipeline.zrange(f"{self._root}:{kind}:seen", 0, -1, withscores=True)
-            if jobs:
-                pipeline.hmget(f"{self._root}:progress", jobs)
             pipeline.hget(f"{self._root}:meta", "epoch")
             newest, *answers, epoch = await pipeline.execute()
         if (epoch or b"").decode() != self.epoch:
             raise Gap
         self._at["telemetry"] = newest[0][0].decode() if newest else START
-        for kind, records, seen in zip(KINDS, answers[0:4:2], answers[1:4:2], strict=True):
+        for kind, records, seen in zip(KINDS, answers[::2], answers[1::2], strict=True):
             times = _times(seen)
             for name, record in records.items():
                 fleet.report(kind, name.decode(), record, times.get(name.decode(), 0))
-        for job, told in zip(jobs, answers[4] if jobs else (), strict=True):
-            if told:
-                fleet.job_progress(job, told)
 
     async def _load_jobs(self, fleet: Fleet, jobs: list[str]) -> None:
         if not jobs:
@@ -178,14 +185,10 @@ class Source:
         async with self._redis.pipeline(transaction=False) as pipeline:
             for job in jobs:
                 pipeline.hmget(f"{self._root}:job:{job}", ["state", "worker", "attempt", "started"])
-            pipeline.hmget(f"{self._root}:progress", jobs)
-            *states, progress = await pipeline.execute()
-        for job, (state, worker, attempt, started), told in zip(
-            jobs, states, progress, strict=True
-        ):
+            states = await pipeline.execute()
+        for job, (state, worker, attempt, started) in zip(jobs, states, strict=True):
             if state == b"running":
-                row = running_row(worker.decode(), int(attempt), int(started))
-                fleet.job_running(job, row, told)
+                fleet.job_running(job, running_row(worker.decode(), int(attempt), int(started)))
 
     def _checked(self, stream: str, raw: Raw) -> Raw:
         """Return what follows the last entry that was read. Raises ``Gap``."""

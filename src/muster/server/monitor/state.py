@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from muster.server.monitor.fold import Fleet
@@ -49,17 +50,17 @@ class State:
 
     def set_clock(self, now_ms: float) -> None:
         """Take the time by Redis's clock."""
-        self._ahead_ms = now_ms - asyncio.get_running_loop().time() * 1000
+        self._ahead_ms = now_ms - monotonic() * 1000
 
     def now_ms(self) -> int:
         """Return the time by Redis's clock."""
-        return round(asyncio.get_running_loop().time() * 1000 + self._ahead_ms)
+        return round(monotonic() * 1000 + self._ahead_ms)
 
     def selected(self, view: View, *, max_age_s: float = 0) -> list[str]:
         """Return all that a view finds now, in order; an answer may be that old (seconds)."""
         if not view.paged:
             return [name for name in view.named if name in self.fleet.machines.shown]
-        now = asyncio.get_running_loop().time()
+        now = monotonic()
         version, at, ids = self._selections.get(view.query, (-1, 0.0, []))
         if version != self.fleet.version and now - at >= max_age_s:
             ids = select(view.query, fleet_facts(self.fleet))
@@ -68,11 +69,11 @@ class State:
             self._selections[view.query] = self.fleet.version, now, ids
         return ids
 
-    def order(self, view: View) -> list[str]:
-        """Return the rows of a view as they stand now."""
+    def order(self, view: View, *, max_age_s: float = 0) -> list[str]:
+        """Return the rows of a view as they stand now; an answer may be that old (seconds)."""
         if not view.paged:
             return list(view.named)
-        return page_of(self.selected(view), view.page, view.size)[0]
+        return page_of(self.selected(view, max_age_s=max_age_s), view.page, view.size)[0]
 
     def document(self, view: View, order: list[str], *, max_age_s: float = 0) -> Document:
         """Return what a view shows now, with its rows in that order."""

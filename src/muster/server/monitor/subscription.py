@@ -90,7 +90,7 @@ def job_document(view: View, row: Row | None, fleet: Fleet, totals: Row) -> Docu
     if row is None:
         return document | {"missing": [view.job]}
     if view.job in fleet.jobs:
-        row = row | fleet.job(view.job)
+        row = row | fleet.jobs[view.job]
         worker = fleet.workers.shown.get(row["worker"])
         if worker:
             machine = worker["machine"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from time import monotonic
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -47,10 +48,11 @@ class Viewer:
         self._queue: deque[Frame] = deque()
         self._behind = False
         self._last: Frame | None = None
-        self._wake = asyncio.Event()
+        self._awaited: asyncio.Future[None] | None = None
         self._blocked_since: float | None = None
-        self._sent_at = _now()
+        self._sent_at = monotonic()
         self._task: asyncio.Task[None] | None = None
+        self._loop = asyncio.get_running_loop()
 
     @property
     def queued(self) -> int:
@@ -65,19 +67,19 @@ class Viewer:
             self.resync()
             return True
         self._queue.append(frame)
-        self._wake.set()
+        self._wake()
         return False
 
     def resync(self) -> None:
         """Drop what waits; the viewer is to get everything anew."""
         self._queue.clear()
         self._behind = True
-        self._wake.set()
+        self._wake()
 
     def finish(self, last: Frame) -> None:
         """End the stream well, with this frame after those that wait."""
         self._last = last
-        self._wake.set()
+        self._wake()
 
     def evict(self) -> None:
         """End the stream at once, without a word: its viewer takes none."""
@@ -90,24 +92,33 @@ class Viewer:
         return 0 if self._blocked_since is None else now - self._blocked_since
 
     def silent_s(self, now: float) -> float:
-        """Return for how long nothing was sent."""
+        """Return for how long nothing more was sent."""
         return now - self._sent_at
 
     async def pump(self, send: Send) -> None:
         """Send what is queued until the stream is over. ``send`` waits while the line is full."""
         self._task = asyncio.current_task()
         while True:
-            await self._wake.wait()
-            self._wake.clear()
+            await self._something()
             last = self._last
             parts = [self._stream.add(frame) for frame in self._taken()]
             if last:
                 parts += self._stream.add(last), self._stream.end()
-            content = list(bites(parts))
-            for number, bite in enumerate(content, start=1):
-                await self._send(send, bite, more=not last or number < len(content))
+            for bite in bites(parts):
+                await self._send(send, bite, more=True)
             if last:
+                await self._send(send, b"", more=False)
                 return
+
+    async def _something(self) -> None:
+        """Wait until there is something to do, without an Event, which looks for its loop anew."""
+        if not (self._queue or self._behind or self._last):
+            self._awaited = self._loop.create_future()
+            await self._awaited
+
+    def _wake(self) -> None:
+        if self._awaited and not self._awaited.done():
+            self._awaited.set_result(None)
 
     def _taken(self) -> list[Frame]:
         frames = list(self._queue)
@@ -118,10 +129,9 @@ class Viewer:
         return frames
 
     async def _send(self, send: Send, content: bytes, *, more: bool) -> None:
-        self._blocked_since = _now()
+        self._blocked_since = self._sent_at = monotonic()
         await send(content, more)
         self._blocked_since = None
-        self._sent_at = _now()
         self.sent_bytes += len(content)
 
 
@@ -139,7 +149,3 @@ def bites(parts: Iterable[bytes]) -> Iterator[bytes]:
             yield part[start : start + BITE]
     if small:
         yield b"".join(small)
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

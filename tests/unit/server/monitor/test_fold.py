@@ -53,7 +53,7 @@ def test_a_machine_is_shown_with_its_programs_by_name() -> None:
 
 
 def test_a_running_job_is_shown_until_it_is_over(fleet: Fleet) -> None:
-    assert fleet.job("j") == {
+    assert fleet.jobs["j"] == {
         "state": "running",
         "worker": "a-worker-0",
         "attempt": 1,
@@ -77,12 +77,23 @@ def test_a_job_moves_to_the_worker_that_took_it_over(fleet: Fleet) -> None:
 
 def test_progress_of_another_attempt_is_not_shown(fleet: Fleet) -> None:
     fleet.job_progress("j", progress(1, 0.25))
-    assert fleet.job("j")["fraction"] == 0.25
+    assert fleet.jobs["j"]["fraction"] == 0.25
 
     fleet.job_event("j", b"running", "a-worker-0", 2, 1700)
     fleet.job_progress("j", progress(1, 0.9))
 
-    assert "fraction" not in fleet.job("j")
+    assert "fraction" not in fleet.jobs["j"]
+
+
+def test_progress_that_was_told_before_its_attempt_was_known_is_shown_with_it(
+    fleet: Fleet,
+) -> None:
+    fleet.job_progress("j", progress(2, 0.9))
+
+    fleet.job_event("j", b"running", "a-worker-0", 2, 1700)
+    fleet.job_progress("j", progress(2, 0.9))
+
+    assert fleet.jobs["j"]["fraction"] == 0.9
 
 
 def test_progress_of_a_job_that_is_over_is_let_go(fleet: Fleet) -> None:

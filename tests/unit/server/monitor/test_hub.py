@@ -102,7 +102,7 @@ async def test_one_job_is_watched_from_its_queue_to_its_end(
     hub: Hub, queue: Queue, watch: Callable[..., Screen]
 ) -> None:
     submitted = await queue.submit(JOB)
-    await hub.watch(submitted.id)
+    await hub.look(View(job=submitted.id))
     screen = watch(View(job=submitted.id))
     await screen.until(
         lambda document: document["jobs"][submitted.id]["state"] == "pending", "it waits"
@@ -118,10 +118,27 @@ async def test_one_job_is_watched_from_its_queue_to_its_end(
     assert "finished_at" in screen.document["jobs"][submitted.id]
 
 
+async def test_who_joins_sees_at_once_how_far_jobs_are(
+    hub: Hub, queue: Queue, registry: Registry, watch: Callable[..., Screen]
+) -> None:
+    await register(registry, "a")
+    leases = await a_worker(queue, "a-worker-0")
+    job = (await queue.submit(JOB)).id
+    (lease,) = await take(leases)
+    await leases.progress(lease, Progress(fraction=0.5, message="half"))
+    await eventually(lambda: job in hub.state.fleet.jobs, "the hub knows that it runs")
+
+    await hub.look(View())
+
+    screen = watch(View())
+    await screen.hears("snapshot")
+    assert screen.of("snapshot")[0]["jobs"][job]["fraction"] == 0.5
+
+
 async def test_a_job_that_there_is_not_is_said_to_be_missing(
     hub: Hub, watch: Callable[..., Screen]
 ) -> None:
-    await hub.watch("nobody")
+    await hub.look(View(job="nobody"))
 
     await watch(View(job="nobody")).until(
         lambda document: document["missing"] == ["nobody"], "it is missing"
@@ -252,7 +269,7 @@ async def test_trimmed_telemetry_loses_no_state_and_nothing_begins_anew(
     async with redis.pipeline(transaction=True) as pipeline:  # as if the hub had been away
         record = machine("a", state=MachineState.DEGRADED).model_dump_json(exclude={"seen_at"})
         pipeline.hset(f"muster:{{{queue_name}}}:machines", "a", record)
-        pipeline.xadd(f"muster:{{{queue_name}}}:telemetry", {"job": "x", "progress": "{}"})
+        pipeline.xadd(f"muster:{{{queue_name}}}:telemetry", {"kind": "machines", "id": "x"})
         pipeline.xtrim(f"muster:{{{queue_name}}}:telemetry", maxlen=1, approximate=False)
         await pipeline.execute()
 
@@ -400,7 +417,7 @@ async def test_a_viewer_whose_token_was_removed_is_shown_out(hub: Hub) -> None:
     hub.audience.sweep(now())
 
     await asyncio.wait_for(pump, 5)
-    assert b'"reason":"session"' in sent[-1]
+    assert b'"reason":"session"' in b"".join(sent)
 
 
 async def test_a_filter_finds_by_label_and_job(

@@ -38,6 +38,16 @@ def test_one_late_step_changes_nothing() -> None:
         assert not punctual
 
 
+def test_a_starved_server_goes_down_though_it_catches_up_whenever_it_runs() -> None:
+    levels = Levels()
+
+    for number in range(8):
+        levels.observe(0.45, number * 0.5)
+        levels.observe(0.01, number * 0.5 + 0.04)
+
+    assert levels.level is SLOWER
+
+
 def test_a_server_that_is_on_time_again_comes_up_by_itself() -> None:
     levels = Levels()
     after(levels, 1, 60)

@@ -25,7 +25,7 @@
 --   demand:since     hash    requirement class -> since when jobs of it have waited for models, ms
 --   fetches:MODEL    zset    machine -> until when it has a place among those that fetch the model, ms
 --   commands:MACHINE list    what operators have a machine do, JSON; kept for a minute
---   telemetry        stream  progress and other news that may be dropped
+--   telemetry        stream  what machines and workers report; may be dropped
 local root = KEYS[1]
 local EVENTS_KEPT = 100000
 -- So that a server that reads late finds what it missed: 2.5 s at 20,000 a second.
