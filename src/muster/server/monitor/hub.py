@@ -77,7 +77,7 @@ class Hub:
         try:
             await self._refresh_job(view.job)
         finally:
-            self._arriving[view.job] -= 1
+            self._arriving -= Counter([view.job])  # nothing stays of one that is at 0
 
     async def _load(self) -> None:
         async with asyncio.timeout(LOAD_S):
@@ -171,7 +171,7 @@ class Hub:
             self.state.watched[job_id] = row
 
     def _forget_jobs(self) -> None:
-        kept = self.audience.jobs_watched() | set(+self._arriving)
+        kept = self.audience.jobs_watched() | set(self._arriving)
         for job_id in set(self.state.watched) - kept:
             del self.state.watched[job_id]
 

@@ -145,6 +145,13 @@ async def test_a_job_that_there_is_not_is_said_to_be_missing(
     )
 
 
+async def test_of_jobs_that_were_looked_at_once_nothing_stays(hub: Hub) -> None:
+    await asyncio.gather(*(hub.look(View(job=f"job-{number}")) for number in range(10)))
+
+    await eventually(lambda: not hub.state.watched, "what was read of them is forgotten")
+    assert not hub._arriving
+
+
 async def test_rows_do_not_jump_while_live_and_the_number_of_changes_is_told(
     hub: Hub, registry: Registry, watch: Callable[..., Screen]
 ) -> None:
