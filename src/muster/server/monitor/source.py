@@ -94,7 +94,8 @@ class Source:
         async with self._redis.pipeline(transaction=False) as pipeline:
             for stream in STREAMS:
                 # From the last one on, itself included: that it is there says that nothing is gone.
-                pipeline.xrange(f"{self._root}:{stream}", self._at[stream], "+", count=BATCH)
+                after = self._at[stream]
+                pipeline.xrange(f"{self._root}:{stream}", after, "+", count=BATCH + 1)
             answers = await pipeline.execute()
         events = self._checked("events", answers[0])
         try:
