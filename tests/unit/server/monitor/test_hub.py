@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from muster.jobs.queue import Queue
     from muster.server.monitor.hub import Hub
     from muster.server.monitor.metrics import Metrics
+    from muster.server.monitor.viewer import Viewer
     from support.screen import Screen
 
 pytestmark = pytest.mark.anyio
@@ -396,6 +397,26 @@ async def test_a_late_server_sends_less_in_steps_and_all_again_when_it_can(
     assert screen.of("level")[-1]["level"] == "slower"
     be(hub, 0)
     await eventually(lambda: screen.of("level")[-1]["level"] == "live", "live again")
+
+
+async def test_who_missed_the_news_is_told_the_level_and_that_all_is_old(
+    hub: Hub, showing: Callable[[Viewer], Screen]
+) -> None:
+    # Given viewers that take nothing while the server becomes late
+    be(hub, LATE_S + 1)
+    stalled = hub.audience.join(View(), Plain(), None)
+    for _ in range(QUEUE):
+        hub.audience.broadcast({"type": "news"})
+
+    # When they miss that it is on time again, and that Redis is away
+    be(hub, 0)
+    hub.audience.set_away({"type": "away"})
+
+    # Then both are told with the snapshot
+    screen = showing(stalled)
+    await screen.hears("away")
+    assert [message["type"] for message in screen.messages] == ["level", "snapshot", "away"]
+    assert screen.of("level")[0]["level"] == "live"
 
 
 async def test_at_the_last_level_streams_end_and_say_so(
