@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+from redis.exceptions import RedisError
 
 from muster.fleet.model import MachineState, WorkerState
 from muster.jobs.model import Capabilities, Completed, Progress
@@ -446,6 +447,27 @@ async def test_a_viewer_whose_token_was_removed_is_shown_out(hub: Hub) -> None:
 
     await asyncio.wait_for(pump, 5)
     assert b'"reason":"session"' in b"".join(sent)
+
+
+async def test_while_redis_is_away_that_is_said_again_and_viewers_are_seen_to(
+    hub: Hub, showing: Callable[[Viewer], Screen], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given two viewers, and a Redis that has gone
+    allowed = [True]
+    stays = showing(hub.audience.join(View(), Plain(), None))
+    goes = showing(hub.audience.join(View(), Plain(), None, lambda: allowed[0]))
+    monkeypatch.setattr("muster.server.monitor.hub.AWAY_EVERY_S", 0.1)
+
+    async def gone(*_: object) -> None:
+        raise RedisError
+
+    monkeypatch.setattr(hub._source, "read", gone)
+    monkeypatch.setattr(hub._source, "load", gone)
+
+    await goes.hears("away")
+    allowed[0] = False
+    assert (await goes.hears("bye"))["reason"] == "session"
+    await eventually(lambda: len(stays.of("away")) > 1, "the other is told again")
 
 
 async def test_a_filter_finds_by_label_and_job(
