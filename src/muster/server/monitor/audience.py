@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 PROTOCOL = 1
 VERSION = version("muster-fleet")
+LAST_ID_LENGTH = 128
 LIFE_S = 600.0
 LIFE_JITTER = 0.1
 KEPT_S = 120.0
@@ -50,7 +51,7 @@ class Resume:
     def parse(cls, text: str) -> Resume | None:
         """Return what an id says, or None when there is none that could have come from here."""
         parts = text.split(":")
-        if len(parts) != 3:
+        if len(parts) != 3 or len(text) > LAST_ID_LENGTH:
             return None
         milliseconds, _, number = parts[1].partition("-")
         if not all(part.isascii() and part.isdigit() for part in (milliseconds, number)):
