@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 URL_VARIABLE = "MUSTER_RESULTS_URL"
 FAILED = ("failed", "error", "xpassed")
 KEPT = 2000
+SQLITE_WAIT_S = 60
+"""For so long one waits for another that writes: it may be telling a webhook of a problem."""
 
 
 class StoreUnavailable(MusterError):
@@ -89,8 +91,10 @@ class Store:
         if parsed.drivername == "postgresql":
             parsed = parsed.set(drivername="postgresql+psycopg")
         self.where = parsed.render_as_string(hide_password=True)
-        self._engine = sa.create_engine(parsed)
-        if parsed.get_backend_name() == "sqlite":
+        is_sqlite = parsed.get_backend_name() == "sqlite"
+        patience = {"timeout": SQLITE_WAIT_S} if is_sqlite else {}
+        self._engine = sa.create_engine(parsed, connect_args=patience)
+        if is_sqlite:
             sa.event.listen(self._engine, "connect", _with_foreign_keys)
         with self.begin() as connection:
             schema.metadata.create_all(connection)
