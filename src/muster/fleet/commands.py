@@ -5,7 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field
+import structlog
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from muster.errors import Conflict
 from muster.jobs.model import new_id
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 KEPT_S = 60
 WAITING_AT_MOST = 16
+
+_log = structlog.get_logger()
 
 
 class Action(StrEnum):
@@ -59,13 +62,24 @@ class Commands:
             await pipeline.execute()
 
     async def take(self, machine_id: str, incarnation: str) -> list[Command]:
-        """Fetch the commands that are for this incarnation of a machine, oldest first."""
+        """Fetch the commands that are for this incarnation of a machine, oldest first.
+
+        Those that a newer server has left, and that are not known here, are passed over.
+        """
         async with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.lrange(self._key(machine_id), 0, -1)
             pipeline.delete(self._key(machine_id))
             records, _ = await pipeline.execute()
-        commands = [Command.model_validate_json(record) for record in records]
+        commands = [command for record in records if (command := _parsed(record))]
         return [command for command in commands if command.incarnation == incarnation]
 
     def _key(self, machine_id: str) -> str:
         return f"{self._root}:commands:{machine_id}"
+
+
+def _parsed(record: bytes) -> Command | None:
+    try:
+        return Command.model_validate_json(record)
+    except ValidationError as error:
+        _log.warning("command_not_understood", error=str(error))
+        return None

@@ -190,6 +190,19 @@ async def test_a_command_is_not_obeyed_by_a_later_start_of_the_machine(
     assert await Commands(registry).take("a", "another") == []
 
 
+async def test_a_command_that_a_newer_server_knows_is_passed_over(
+    http: httpx.AsyncClient, registry: Registry
+) -> None:
+    await registry.register_machine(machine("a"))
+    newer = b'{"machine_id":"a","incarnation":"a","action":"polish"}'
+    await registry.redis.rpush(f"{registry.root}:commands:a", newer)
+    await http.post("/v1/machines/a/drain")
+
+    taken = await Commands(registry).take("a", "a")
+
+    assert [command.action for command in taken] == [Action.DRAIN]
+
+
 @pytest.mark.parametrize(
     ("path", "status"),
     [

@@ -42,10 +42,13 @@ def tier(item: pytest.Item) -> str:
 
 def why_not(environment: Environment, item: pytest.Item) -> str | None:
     """Say why a test has no place in the environment; None if it has."""
-    if reason := refusal(environment, deed(item)):
-        return reason
+    return refusal(environment, deed(item)) or out_of_place(environment, item)
+
+
+def out_of_place(environment: Environment, item: pytest.Item) -> str | None:
+    """Say why a test has no place there whatever it does, which no override changes."""
     if not environment.is_ours_to_break:
-        for what, found in _out_of_place(item).items():
+        for what, found in _only_for_ours(item).items():
             if found:
                 return f"{what} has no place in {environment.name}"
     for mark in item.iter_markers("needs"):
@@ -55,7 +58,7 @@ def why_not(environment: Environment, item: pytest.Item) -> str | None:
     return None
 
 
-def _out_of_place(item: pytest.Item) -> dict[str, bool]:
+def _only_for_ours(item: pytest.Item) -> dict[str, bool]:
     return {
         "load": tier(item) == "load",
         "generated data": getattr(getattr(item, "obj", None), "is_hypothesis_test", False),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,9 +13,11 @@ from muster.errors import MusterError
 from muster.matrix.environments import declarations, rails
 from muster.matrix.environments.capabilities import check_computer
 from muster.matrix.environments.live import Target, check_target, targets
-from muster.matrix.environments.model import Environment, Source
 from muster.matrix.environments.reading import DEFAULT, read_environment
 from muster.matrix.environments.story import Story
+
+if TYPE_CHECKING:
+    from muster.matrix.environments.model import Environment
 
 KEY = pytest.StashKey["Guard"]()
 
@@ -134,11 +136,11 @@ class Guard:
                 f"This run has used up its {environment.limits.run_s:g} s in {environment.name}."
             )
         plates = [check_target(environment, target) for target in self.targets]
-        if environment.source is Source.EXTERNAL:
-            for plate in plates:
-                rails.check_deed(environment, deed, plate, self.override)
-        why = declarations.why_not(environment, item)
-        if why is not None and why != rails.refusal(environment, deed):
+        for plate in plates:
+            rails.check_deed(environment, deed, plate, self.override)
+        # Without a system that could permit more, there is no override.
+        why = None if plates else rails.refusal(environment, deed)
+        if why := why or declarations.out_of_place(environment, item):
             raise rails.Refused(f"{why}.")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

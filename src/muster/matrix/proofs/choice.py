@@ -123,7 +123,8 @@ def _files_of(proof: Proof, root: Path, changed: frozenset[str]) -> set[str]:
 def changed_files(root: Path) -> frozenset[str]:
     """Return what differs from where this branch left main; on main, from the commit before."""
     base = _base(root)
-    tracked = git("diff", "--name-only", "-z", base, tree=root).stdout
+    # Of a file that moved, both names: the faults are in the old one.
+    tracked = git("diff", "--name-only", "--no-renames", "-z", base, tree=root).stdout
     new = git("ls-files", "-z", "--others", "--exclude-standard", tree=root).stdout
     return frozenset(filter(None, (tracked + new).split("\0")))
 

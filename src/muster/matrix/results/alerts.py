@@ -78,18 +78,19 @@ def remember(store: Store, found: list[Problem]) -> None:
 def announce(store: Store, send: Callable[[Known], None]) -> int:
     """Send what nobody was told yet; return how many messages that were.
 
-    Each is noted when it is sent, so that one that fails is sent by the next call. A problem that
-    went before anybody was told of it is passed over.
+    Each is noted when it is sent, so that one that fails is sent by the next call. Who announces at
+    the same time waits meanwhile, and does not send it again. A problem that went before anybody
+    was told of it is passed over.
     """
     sent = 0
     for problem in _untold(store):
-        send(problem)
-        column = "announced" if problem.cleared is None else "closed"
+        column = problems.c.announced if problem.cleared is None else problems.c.closed
         now = datetime.now(UTC).timestamp()
+        untold = problems.update().where(problems.c.key == problem.key, column.is_(None))
         with store.begin() as connection:
-            this = problems.c.key == problem.key
-            connection.execute(problems.update().where(this).values({column: now}))
-        sent += 1
+            if connection.execute(untold.values({column: now})).rowcount:
+                send(problem)
+                sent += 1
     return sent
 
 

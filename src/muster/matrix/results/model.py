@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal, NotRequired, TypedDict
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 FORMAT = 1
 """The version of run files. A reader refuses those of a later one."""
@@ -92,16 +92,16 @@ class Measure(Line):
     kind: Literal["measure"] = "measure"
     test: str
     name: str
-    value: float
+    value: FiniteFloat
     unit: str
     better: Better
-    goal: float | None = None
-    control: float | None = None
+    goal: FiniteFloat | None = None
+    control: FiniteFloat | None = None
 
     @property
     def ratio(self) -> float | None:
-        """The value against the control's."""
-        return None if self.control is None else self.value / self.control
+        """The value against the control's; none against a control of 0."""
+        return self.value / self.control if self.control else None
 
     @property
     def missed(self) -> bool:

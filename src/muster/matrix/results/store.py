@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 URL_VARIABLE = "MUSTER_RESULTS_URL"
 FAILED = ("failed", "error", "xpassed")
 KEPT = 2000
+SQLITE_WAIT_S = 60
+"""For so long one waits for another that writes: it may be telling a webhook of a problem."""
 
 
 class StoreUnavailable(MusterError):
@@ -80,17 +82,19 @@ class Store:
     def __init__(self, url: str) -> None:
         try:
             parsed = sa.make_url(url)
+            if parsed.drivername == "postgresql":
+                parsed = parsed.set(drivername="postgresql+psycopg")
+            is_sqlite = parsed.get_backend_name() == "sqlite"
+            patience = {"timeout": SQLITE_WAIT_S} if is_sqlite else {}
+            self._engine = sa.create_engine(parsed, connect_args=patience)
         except ArgumentError:
             raise InvalidInput(
                 URL_VARIABLE,
                 "is no URL of a database",
                 "Write sqlite:///results/results.db or postgresql://user@host/name.",
             ) from None
-        if parsed.drivername == "postgresql":
-            parsed = parsed.set(drivername="postgresql+psycopg")
         self.where = parsed.render_as_string(hide_password=True)
-        self._engine = sa.create_engine(parsed)
-        if parsed.get_backend_name() == "sqlite":
+        if is_sqlite:
             sa.event.listen(self._engine, "connect", _with_foreign_keys)
         with self.begin() as connection:
             schema.metadata.create_all(connection)

@@ -29,6 +29,10 @@ class NotDelivered(MusterError):
     """The webhook did not take the message."""
 
 
+class _Stumbled(NotDelivered):
+    """It may take it at the next try."""
+
+
 class Webhook:
     """A webhook. ``send`` tries a few times, and raises ``NotDelivered``."""
 
@@ -49,22 +53,25 @@ class Webhook:
     def send(self, problem: Known) -> None:
         """Tell of a problem: that it is there, or that it is over."""
         body = json.dumps(message(problem)).encode()
-        try:
-            for attempt in stamina.retry_context(on=_may_pass, attempts=3, wait_max=2):
-                with attempt:
-                    self._post(body)
-        except httpx.HTTPStatusError as error:
-            status = error.response.status_code
-            raise NotDelivered(f"The webhook at {self._host} answered {status}.") from None
-        except httpx.TransportError as error:
-            raise NotDelivered(f"The webhook at {self._host} is not reached: {error}.") from None
+        for attempt in stamina.retry_context(on=_Stumbled, attempts=3, wait_max=2):
+            with attempt:
+                self._post(body)
 
     def _post(self, body: bytes) -> None:
+        """Send it once. No error of httpx leaves here: they hold the URL, and are logged."""
         headers = {
             "Content-Type": "application/json",
             SIGNATURE: sign(body, self._secret, int(time.time())),
         }
-        httpx.post(self._url, content=body, headers=headers, timeout=_TIMEOUT_S).raise_for_status()
+        try:
+            answer = httpx.post(self._url, content=body, headers=headers, timeout=_TIMEOUT_S)
+        except httpx.TransportError as error:
+            kind = NotDelivered if "CERTIFICATE" in str(error) else _Stumbled
+            raise kind(f"The webhook at {self._host} is not reached: {error}.") from None
+        if not answer.is_success:
+            status = answer.status_code
+            kind = _Stumbled if status >= 500 or status == 429 else NotDelivered
+            raise kind(f"The webhook at {self._host} answered {status}.")
 
 
 def from_environment() -> Webhook | None:
@@ -82,9 +89,9 @@ def sign(body: bytes, secret: bytes, at: int) -> str:
 def is_signed(body: bytes, secret: bytes, signature: str, *, now: float, age_s: float) -> bool:
     """Tell whether a signature is that of the body, made no longer ago than that. For receivers."""
     at, _, _ = signature.removeprefix("t=").partition(",")
-    if not at.isdecimal() or abs(now - int(at)) > age_s:
+    if not (at.isascii() and at.isdigit() and len(at) < 20) or abs(now - int(at)) > age_s:
         return False
-    return hmac.compare_digest(sign(body, secret, int(at)), signature)
+    return hmac.compare_digest(sign(body, secret, int(at)).encode(), signature.encode())
 
 
 def message(problem: Known) -> dict[str, object]:
@@ -103,11 +110,3 @@ def message(problem: Known) -> dict[str, object]:
             },
         ],
     }
-
-
-def _may_pass(error: Exception) -> bool:
-    """Tell whether trying again may help: not for refusals and certificates."""
-    if isinstance(error, httpx.HTTPStatusError):
-        status = error.response.status_code
-        return status >= 500 or status == 429
-    return isinstance(error, httpx.TransportError) and "CERTIFICATE" not in str(error)

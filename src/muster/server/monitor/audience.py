@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from muster.server.monitor.frames import Frame, comment, message
-from muster.server.monitor.levels import LIVE, POLLING, TOTALS, Levels
+from muster.server.monitor.levels import LIVE, POLLING, TOTALS, Level, Levels
 from muster.server.monitor.log import events_for, events_message
 from muster.server.monitor.subscription import Subscription, key_of
 from muster.server.monitor.viewer import BLOCKED_S, SILENT_S, Viewer
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 PROTOCOL = 1
 VERSION = version("muster-fleet")
+LAST_ID_LENGTH = 128
 LIFE_S = 600.0
 LIFE_JITTER = 0.1
 KEPT_S = 120.0
@@ -50,7 +51,7 @@ class Resume:
     def parse(cls, text: str) -> Resume | None:
         """Return what an id says, or None when there is none that could have come from here."""
         parts = text.split(":")
-        if len(parts) != 3:
+        if len(parts) != 3 or len(text) > LAST_ID_LENGTH:
             return None
         milliseconds, _, number = parts[1].partition("-")
         if not all(part.isascii() and part.isdigit() for part in (milliseconds, number)):
@@ -104,13 +105,11 @@ class Audience:
         if missed:
             hello["missed"] = missed
         viewer.offer(message(hello))
-        for frame in self._catch_up(subscription):
+        for frame in self._catch_up(subscription, told=LIVE):
             viewer.offer(frame)
         viewer.offer(message(self._state.history.message(), self._event_id(subscription)))
         if entries:
             viewer.offer(message(events_message(entries), self._event_id(subscription)))
-        if self._away:
-            viewer.offer(message(self._away))
         if resume is not None:
             self._metrics.resumes.labels(missed or "resumed").inc()
         if self._closing or self._levels.level is POLLING:
@@ -127,7 +126,8 @@ class Audience:
     def set_away(self, content: dict[str, Any] | None) -> None:
         """Tell everybody, now and whoever comes, that the state cannot be read; None: it can."""
         self._away = content
-        self.broadcast(content or {"type": "back"})
+        if content:
+            self.broadcast(content)
 
     def flush(self, entries: Iterable[Entry] = ()) -> None:
         """Tell everybody what changed since they were told, and what the log says."""
@@ -253,11 +253,15 @@ class Audience:
         if viewer.offer(frame):
             self._metrics.resyncs.inc()
 
-    def _catch_up(self, subscription: Subscription) -> list[Frame]:
+    def _catch_up(self, subscription: Subscription, told: Level | None = None) -> list[Frame]:
+        """Return what one needs that missed anything: the level, all that is shown, how old it is.
+
+        The level is left out if it is the one that the viewer was ``told``.
+        """
         level = self._levels.level
-        frames = [] if level is LIVE else [message(level.message())]
-        at = self._state.now_ms()
-        return [*frames, subscription.snapshot(self._event_id(subscription), at)]
+        frames = [] if level is told else [message(level.message())]
+        frames.append(subscription.snapshot(self._event_id(subscription), self._state.now_ms()))
+        return [*frames, message(self._away)] if self._away else frames
 
     def _missed(self, resume: Resume | None, view: View) -> tuple[str | None, list[Entry]]:
         """Return why a resumed viewer missed something of the log, if so, else what to tell it."""

@@ -102,6 +102,7 @@ class Fleet:
         before, row = self.workers.put(name, record, at)
         if before and before["machine"] != row["machine"]:
             self.workers_of[before["machine"]].pop(name, None)
+            _pop_empty(self.workers_of, before["machine"])
             self._changed(before["machine"], urgent=True)
         self.workers_of[row["machine"]][name] = None
         self._changed(row["machine"], urgent=before is None or _differs(before, row, "state"))
@@ -142,7 +143,6 @@ class Fleet:
             self.machines.settle(name)
         for name in gone:
             self.machines.drop(name)
-            _pop_empty(self.workers_of, name)
         for name in (*changed, *gone):
             self._changed(name, urgent=True)
         changed, gone = self.workers.age(workers, now)
@@ -151,6 +151,7 @@ class Fleet:
         for name in gone:
             machine = self.workers.drop(name)["machine"]
             self.workers_of[machine].pop(name, None)
+            _pop_empty(self.workers_of, machine)
             _pop_empty(self.jobs_of, name)
             self._changed(machine, urgent=True)
 
@@ -177,6 +178,7 @@ class Fleet:
         row = self.jobs.pop(job, None)
         if row:
             self.jobs_of[row["worker"]].pop(job, None)
+            _pop_empty(self.jobs_of, row["worker"])
             self._job_changed(row["worker"])
 
     def _job_changed(self, worker: str) -> None:

@@ -7,7 +7,7 @@ import random
 from collections import Counter
 from datetime import UTC, datetime
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from redis.exceptions import RedisError
@@ -35,6 +35,9 @@ SEEN_S = 1.0
 ANSWER_S = 2.0
 LOAD_S = 5.0
 AGAIN_S = 0.25
+AWAY_EVERY_S = 5.0
+"""So often viewers are told that Redis is away: a stream that is silent for 15 s counts as dead."""
+
 READS_AT_MOST = 4
 
 log = structlog.get_logger()
@@ -50,7 +53,7 @@ class Hub:
         self._source = source
         self._metrics = metrics
         self._pending: list[Entry] = []
-        self._away = False
+        self._away: dict[str, Any] | None = None
         self._due: dict[str, float] = {}
         self._arriving: Counter[str] = Counter()
         self._job_lock = asyncio.Lock()
@@ -65,6 +68,7 @@ class Hub:
                 log.warning("monitor_gap")
             except (RedisError, OSError, TimeoutError) as error:
                 self._lose_redis(error)
+                self._sweep()
                 await asyncio.sleep(AGAIN_S * random.uniform(0.5, 1.5))  # noqa: S311
 
     async def look(self, view: View) -> None:
@@ -77,7 +81,7 @@ class Hub:
         try:
             await self._refresh_job(view.job)
         finally:
-            self._arriving[view.job] -= 1
+            self._arriving -= Counter([view.job])  # nothing stays of one that is at 0
 
     async def _load(self) -> None:
         async with asyncio.timeout(LOAD_S):
@@ -91,7 +95,7 @@ class Hub:
             await self._refresh_job(job_id)
         await self._read_progress(self._jobs_shown())
         if self._away:
-            self._away = False
+            self._away = None
             self._metrics.away.set(0)
             self.audience.set_away(None)
         self.audience.start_anew()
@@ -149,6 +153,10 @@ class Hub:
         if self._is_due("history", HISTORY_EVERY_S):
             self.state.history.add_point(self.state.fleet.counts, self.state.now_ms())
             self.audience.broadcast(self.state.history.message(points=1))
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Once a second: see to viewers, whether Redis is there or not."""
         if self._is_due("sweep", 1.0):
             self.audience.sweep(monotonic())
             self._forget_jobs()
@@ -171,7 +179,7 @@ class Hub:
             self.state.watched[job_id] = row
 
     def _forget_jobs(self) -> None:
-        kept = self.audience.jobs_watched() | set(+self._arriving)
+        kept = self.audience.jobs_watched() | set(self._arriving)
         for job_id in set(self.state.watched) - kept:
             del self.state.watched[job_id]
 
@@ -183,15 +191,16 @@ class Hub:
             self.audience.change_level(rows_missed=came_up and before is TOTALS)
 
     def _lose_redis(self, error: Exception) -> None:
-        if self._away:
-            return
-        self._away = True
-        self._metrics.away.set(1)
-        log.warning("monitor_waits_for_redis", error=type(error).__name__)
-        since = self.state.now_ms()
-        time = datetime.fromtimestamp(since / 1000, UTC).strftime("%H:%M:%S")
-        words = f"Redis does not answer; what is shown is from {time} UTC."
-        self.audience.set_away({"type": "away", "since_at": since, "words": words})
+        if self._away is None:
+            self._metrics.away.set(1)
+            log.warning("monitor_waits_for_redis", error=type(error).__name__)
+            since = self.state.now_ms()
+            time = datetime.fromtimestamp(since / 1000, UTC).strftime("%H:%M:%S")
+            words = f"Redis does not answer; what is shown is from {time} UTC."
+            self._away = {"type": "away", "since_at": since, "words": words}
+            self._due.pop("away", None)
+        if self._is_due("away", AWAY_EVERY_S):
+            self.audience.set_away(self._away)
 
     def _measure(self) -> None:
         totals, metrics = self.state.totals, self._metrics

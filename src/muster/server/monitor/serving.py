@@ -79,12 +79,18 @@ class StreamResponse(Response):
         await send_body(stream.begin() + stream.add(comment("muster", retry_ms=RETRY_MS)), True)
         asked = self._asked
         address = scope["client"][0] if scope.get("client") else ""
-        reason = self._admission.refusal(asked.user, address) or await self._starting()
-        if reason:
+
+        async def refuse(reason: str) -> None:
             self._metrics.refusals.labels(reason).inc()
             await send_body(stream.add(busy(reason)) + stream.end(), False)
+
+        if reason := self._admission.refusal(asked.user, address):
+            await refuse(reason)
             return
-        with self._admission.admitted(asked.user, address):
+        with self._admission.admitted(asked.user, address):  # those that wait count, too
+            if reason := await self._starting():
+                await refuse(reason)
+                return
             viewer = self._hub.audience.join(
                 asked.view, stream, Resume.parse(asked.last), asked.allowed
             )

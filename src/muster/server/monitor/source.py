@@ -62,7 +62,7 @@ class Source:
             pipeline.hget(f"{self._root}:meta", "epoch")
             pipeline.xrevrange(f"{self._root}:events", count=LOG_KEPT)
             pipeline.xrevrange(f"{self._root}:telemetry", count=1)
-            for kind in ("machines", "workers"):
+            for kind in KINDS:
                 pipeline.hgetall(f"{self._root}:{kind}")
                 pipeline.zrange(f"{self._root}:{kind}:seen", 0, -1, withscores=True)
             pipeline.zrange(f"{self._root}:leases", 0, -1)
@@ -94,7 +94,8 @@ class Source:
         async with self._redis.pipeline(transaction=False) as pipeline:
             for stream in STREAMS:
                 # From the last one on, itself included: that it is there says that nothing is gone.
-                pipeline.xrange(f"{self._root}:{stream}", self._at[stream], "+", count=BATCH)
+                after = self._at[stream]
+                pipeline.xrange(f"{self._root}:{stream}", after, "+", count=BATCH + 1)
             answers = await pipeline.execute()
         events = self._checked("events", answers[0])
         try:
@@ -134,17 +135,17 @@ class Source:
     async def job(self, job_id: str) -> dict[str, Any] | None:
         """Return the row of one job, whatever its state, or None when there is none."""
         names = ("state", "worker", "attempt", "submitted", "due", "started", "finished")
-        async with self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.hmget(f"{self._root}:job:{job_id}", list(names))
-            pipeline.hget(f"{self._root}:progress", job_id)
-            values, _ = await pipeline.execute()
+        key = f"{self._root}:job:{job_id}"
+        values = await cast("Awaitable[list[bytes | None]]", self._redis.hmget(key, list(names)))
         fields = {n: v.decode() for n, v in zip(names, values, strict=True) if v is not None}
         if "state" not in fields:
             return None
         row: dict[str, Any] = {"state": fields["state"], "attempt": int(fields.get("attempt", 0))}
         if "worker" in fields:
             row["worker"] = fields["worker"]
-        shown = {"submitted", "started", "finished"} | ({"due"} & _waiting(fields["state"]))
+        shown = {"submitted", "started", "finished"}
+        if fields["state"] == "scheduled":
+            shown.add("due")
         row |= {f"{n}_at": int(float(fields[n])) for n in names[3:] if n in shown and n in fields}
         return row
 
@@ -217,7 +218,3 @@ def _times(pairs: list[Any]) -> dict[str, float]:
 
 def _clock(time: tuple[int, int]) -> float:
     return time[0] * 1000 + time[1] / 1000
-
-
-def _waiting(state: str) -> set[str]:
-    return {"due"} if state == "scheduled" else set()

@@ -174,6 +174,42 @@ def test_a_capability_that_is_declared_and_missing_fails_the_run(suite: Suite) -
     assert "local declares docker, which is missing: no engine answers" in run.said
 
 
+def test_an_act_that_is_not_allowed_fails_by_name_where_tests_start_the_system(
+    suite: Suite,
+) -> None:
+    file = suite.folder / "envs" / "local.toml"
+    file.write_text(file.read_text().replace(', "write", "destructive"', ""))
+
+    assert "1 deselected" in suite.run().said
+    run = suite.run("tests/unit/test_it.py::test_good")
+
+    assert run.code == 1
+    assert "destructive is not allowed in local (read)" in run.said
+
+
+@pytest.mark.parametrize(
+    ("file", "mark", "why"),
+    [
+        ("tests/unit/test_gpu.py", "@pytest.mark.needs('gpus')\n", "does not declare gpus"),
+        ("tests/load/test_load.py", "", "load has no place"),
+    ],
+    ids=["a capability", "load"],
+)
+def test_an_override_is_for_acts_alone(
+    suite: Suite, provision: Callable[..., str], file: str, mark: str, why: str
+) -> None:
+    # Given an environment that is not ours to break, and both halves of an override
+    staging = suite.folder / "envs" / "staging.toml"
+    staging.write_text(staging.read_text().replace(', "destructive"', ""))
+    suite.tests(mark + GOOD, file)
+    url = provision("staging", permits="destructive")
+
+    run = suite.run("--env=staging", "--override-rails=staging", file, variables={"REDIS_URL": url})
+
+    assert run.code == 1
+    assert why in run.said
+
+
 def test_a_run_that_takes_too_long_begins_no_further_test(suite: Suite) -> None:
     file = suite.folder / "envs" / "local.toml"
     file.write_text(file.read_text() + "[limits]\nrun_s = 0.000001\n")

@@ -93,6 +93,14 @@ def test_what_a_branch_changed_is_proved(
     assert numbers(project) == touched
 
 
+def test_code_that_moved_is_proved_by_its_old_name(project: Project) -> None:
+    project.git("switch", "--quiet", "--create", "work")
+    project.git("mv", "src/muster/doors.py", "src/muster/gates.py")
+    project.commit()
+
+    assert numbers(project) == [2]
+
+
 def test_on_main_the_last_commit_counts(project: Project) -> None:
     project.write(CODE, f"{GOOD_CODE}\n")
     project.commit()

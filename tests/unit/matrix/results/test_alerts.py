@@ -1,16 +1,17 @@
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
 from muster.matrix.results import alerts
 from muster.matrix.results.rules import Rules
+from muster.matrix.results.store import Store
 from support.results import measured, run
 
 if TYPE_CHECKING:
     from muster.matrix.results.alerts import Known
-    from muster.matrix.results.store import Store
 
 
 class Receiver:
@@ -132,6 +133,29 @@ def test_what_could_not_be_told_is_told_the_next_time(store: Store) -> None:
     receiver.broken = False
     assert judge(store, receiver) == 1
     assert judge(store, receiver) == 0
+
+
+def test_two_that_announce_at_once_tell_it_once(store: Store) -> None:
+    receiver = Receiver()
+    store.add(run(outcomes={"a": "failed"}))
+    alerts.remember(store, alerts.find(store, Rules()))
+
+    # When another announces while the one sends
+    def announce_too() -> None:
+        with Store(store.where) as other:
+            alerts.announce(other, receiver)
+
+    meanwhile = threading.Thread(target=announce_too)
+
+    def send(problem: Known) -> None:
+        meanwhile.start()
+        meanwhile.join(0.5)  # it is to wait for this one, which cannot be seen
+        receiver(problem)
+
+    alerts.announce(store, send)
+    meanwhile.join()
+
+    assert receiver.took == [("tier fails: unit on local", False)]
 
 
 def test_what_nobody_was_told_of_is_not_said_to_be_over(store: Store) -> None:

@@ -125,6 +125,15 @@ def test_numbers_are_recorded_with_goal_and_control(tmp_path: Path) -> None:
     assert not measure.missed
 
 
+def test_a_number_without_end_fails_the_test_that_measured_it(tmp_path: Path) -> None:
+    code = "def test_it(measure):\n    measure('rate', float('inf'), '1/s', better='higher')\n"
+
+    run = pytest_run(tmp_path, "--record", "load", code=code)
+
+    assert outcomes(run) == {"test_it": "failed"}
+    assert run.state is RunState.FAILED
+
+
 def test_the_head_says_what_ran_where(tmp_path: Path) -> None:
     run = pytest_run(tmp_path, "--record", "system-4gpu", env="staging")
 

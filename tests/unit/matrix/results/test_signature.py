@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
+import respx
+import stamina
+from structlog.testing import capture_logs
 
 from muster.errors import InvalidInput
 from muster.matrix.results import webhook
+from muster.matrix.results.alerts import Known
 
 BODY, SECRET = b'{"text":"x"}', b"secret"
 
@@ -26,6 +32,9 @@ def test_a_fresh_signature_of_the_body_is_valid() -> None:
         {"signature": webhook.sign(BODY, SECRET, 1000).replace("t=1000", "t=1005")},
         {"signature": "nonsense"},
         {"signature": ""},
+        {"signature": "t=1000,v1=\xe9"},
+        {"signature": "t=\u0661,v1=0"},
+        {"signature": f"t={'9' * 5000},v1=0"},
     ],
 )
 def test_any_other_is_not(changes: dict[str, object]) -> None:
@@ -43,3 +52,20 @@ def test_without_a_url_there_is_no_webhook(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("MUSTER_WEBHOOK_URL", "")
 
     assert webhook.from_environment() is None
+
+
+@respx.mock
+def test_tries_that_fail_are_logged_without_the_url() -> None:
+    respx.post("https://hooks.example.org/services/T0/secret-of-the-url").respond(503)
+    hook = webhook.Webhook("https://hooks.example.org/services/T0/secret-of-the-url", "secret")
+    problem = Known("key", "drop", "told", datetime.now(UTC), None, None)
+
+    with (
+        stamina.set_testing(True, attempts=3),
+        capture_logs() as logged,
+        pytest.raises(webhook.NotDelivered, match=r"at hooks\.example\.org answered 503"),
+    ):
+        hook.send(problem)
+
+    assert len(logged) == 2
+    assert "secret-of-the-url" not in str(logged)

@@ -111,9 +111,10 @@ def test_a_store_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
         Store(f"sqlite:///{tmp_path / 'nowhere' / 'x.db'}")
 
 
-def test_a_url_that_is_none_is_refused() -> None:
+@pytest.mark.parametrize("url", ["results.db", "redis://localhost/0"])
+def test_a_url_that_is_none_of_a_database_is_refused(url: str) -> None:
     with pytest.raises(InvalidInput, match="is no URL of a database"):
-        Store("results.db")
+        Store(url)
 
 
 def test_a_password_is_not_shown(tmp_path: Path) -> None:

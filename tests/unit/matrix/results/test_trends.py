@@ -59,6 +59,10 @@ def test_without_a_control_nothing_is_judged(store: Store) -> None:
     assert judged(store.measures()) is None
 
 
+def test_against_a_control_of_zero_nothing_is_judged(store: Store) -> None:
+    assert judged(newest_first(store, *[(900, 1000)] * 4, (900, 0))) is None
+
+
 def test_a_test_that_passes_and_fails_at_one_revision_is_flaky(store: Store) -> None:
     for day, outcome in enumerate(["passed", "failed", "passed"]):
         store.add(run(day=day, outcomes={"a": outcome, "b": "failed"}))  # type: ignore[dict-item]

@@ -57,13 +57,12 @@ async def hub(redis_url: str, queue_name: str, metrics: Metrics) -> AsyncIterato
 
 
 @pytest.fixture
-async def watch(hub: Hub) -> AsyncIterator[Callable[..., Screen]]:
-    """Look at a view; what the viewer is sent is shown on the screen."""
+async def showing() -> AsyncIterator[Callable[[Viewer], Screen]]:
+    """Show on a screen what a viewer is sent."""
     pumps: list[asyncio.Task[None]] = []
 
-    def start(view: View, resume: Resume | None = None) -> Screen:
+    def start(viewer: Viewer) -> Screen:
         screen = Screen()
-        viewer: Viewer = hub.audience.join(view, Plain(), resume)
 
         async def send(content: bytes, more: bool) -> None:
             screen.feed(content)
@@ -74,3 +73,13 @@ async def watch(hub: Hub) -> AsyncIterator[Callable[..., Screen]]:
 
     yield start
     await end(*pumps)
+
+
+@pytest.fixture
+def watch(hub: Hub, showing: Callable[[Viewer], Screen]) -> Callable[..., Screen]:
+    """Look at a view; what the viewer is sent is shown on the screen."""
+
+    def start(view: View, resume: Resume | None = None) -> Screen:
+        return showing(hub.audience.join(view, Plain(), resume))
+
+    return start

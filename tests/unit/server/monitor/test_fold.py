@@ -144,7 +144,14 @@ def test_those_that_are_forgotten_go(fleet: Fleet) -> None:
 
     assert not fleet.machines.shown
     assert not fleet.workers.shown
-    assert not fleet.workers_of["a"]
+
+
+def test_of_those_that_are_forgotten_nothing_stays(fleet: Fleet) -> None:
+    fleet.age({}, {}, 5000)
+    fleet.job_event("j", b"scheduled", "a-worker-0", 1, 5000)
+
+    assert not fleet.workers_of
+    assert not fleet.jobs_of
 
 
 @pytest.mark.parametrize(

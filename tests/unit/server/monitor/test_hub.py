@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+from redis.exceptions import RedisError
 
 from muster.fleet.model import MachineState, WorkerState
 from muster.jobs.model import Capabilities, Completed, Progress
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from muster.jobs.queue import Queue
     from muster.server.monitor.hub import Hub
     from muster.server.monitor.metrics import Metrics
+    from muster.server.monitor.viewer import Viewer
     from support.screen import Screen
 
 pytestmark = pytest.mark.anyio
@@ -143,6 +145,13 @@ async def test_a_job_that_there_is_not_is_said_to_be_missing(
     await watch(View(job="nobody")).until(
         lambda document: document["missing"] == ["nobody"], "it is missing"
     )
+
+
+async def test_of_jobs_that_were_looked_at_once_nothing_stays(hub: Hub) -> None:
+    await asyncio.gather(*(hub.look(View(job=f"job-{number}")) for number in range(10)))
+
+    await eventually(lambda: not hub.state.watched, "what was read of them is forgotten")
+    assert not hub._arriving
 
 
 async def test_rows_do_not_jump_while_live_and_the_number_of_changes_is_told(
@@ -391,6 +400,26 @@ async def test_a_late_server_sends_less_in_steps_and_all_again_when_it_can(
     await eventually(lambda: screen.of("level")[-1]["level"] == "live", "live again")
 
 
+async def test_who_missed_the_news_is_told_the_level_and_that_all_is_old(
+    hub: Hub, showing: Callable[[Viewer], Screen]
+) -> None:
+    # Given viewers that take nothing while the server becomes late
+    be(hub, LATE_S + 1)
+    stalled = hub.audience.join(View(), Plain(), None)
+    for _ in range(QUEUE):
+        hub.audience.broadcast({"type": "news"})
+
+    # When they miss that it is on time again, and that Redis is away
+    be(hub, 0)
+    hub.audience.set_away({"type": "away"})
+
+    # Then both are told with the snapshot
+    screen = showing(stalled)
+    await screen.hears("away")
+    assert [message["type"] for message in screen.messages] == ["level", "snapshot", "away"]
+    assert screen.of("level")[0]["level"] == "live"
+
+
 async def test_at_the_last_level_streams_end_and_say_so(
     hub: Hub, watch: Callable[..., Screen]
 ) -> None:
@@ -418,6 +447,27 @@ async def test_a_viewer_whose_token_was_removed_is_shown_out(hub: Hub) -> None:
 
     await asyncio.wait_for(pump, 5)
     assert b'"reason":"session"' in b"".join(sent)
+
+
+async def test_while_redis_is_away_that_is_said_again_and_viewers_are_seen_to(
+    hub: Hub, showing: Callable[[Viewer], Screen], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given two viewers, and a Redis that has gone
+    allowed = [True]
+    stays = showing(hub.audience.join(View(), Plain(), None))
+    goes = showing(hub.audience.join(View(), Plain(), None, lambda: allowed[0]))
+    monkeypatch.setattr("muster.server.monitor.hub.AWAY_EVERY_S", 0.1)
+
+    async def gone(*_: object) -> None:
+        raise RedisError
+
+    monkeypatch.setattr(hub._source, "read", gone)
+    monkeypatch.setattr(hub._source, "load", gone)
+
+    await goes.hears("away")
+    allowed[0] = False
+    assert (await goes.hears("bye"))["reason"] == "session"
+    await eventually(lambda: len(stays.of("away")) > 1, "the other is told again")
 
 
 async def test_a_filter_finds_by_label_and_job(

@@ -101,7 +101,8 @@ def test_a_message_is_bounded_and_says_what_it_leaves_out() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", "a:b", "e:1-x:k", "e:-1:k", "e:1:k", "e:²-0:k", "a:b:c:d"]
+    "text",
+    ["", "x", "a:b", "e:1-x:k", "e:-1:k", "e:1:k", "e:²-0:k", "a:b:c:d", f"e:{'9' * 5000}-0:k"],
 )
 def test_an_id_that_is_none_of_ours_is_no_resume(text: str) -> None:
     assert Resume.parse(text) is None

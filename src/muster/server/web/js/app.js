@@ -110,7 +110,6 @@ export class App {
       case "busy":
       case "bye":
       case "away":
-      case "back":
         break; // the link says what they mean
       default:
         toast(NEWER);

@@ -41,7 +41,7 @@
  * @typedef {{ type: "hello", protocol: number }} Hello
  * @typedef {{ type: "level", level: string, interval_s: number, words: string }} Level
  * @typedef {{ type: "busy" | "bye", reason: string, retry_s?: number, words: string }} Ending
- * @typedef {{ type: "away" | "back", words?: string }} Absence
+ * @typedef {{ type: "away", words?: string }} Absence
  * @typedef {Snapshot | Delta | History | Events | Hello | Level | Ending | Absence} Message
  */
 
