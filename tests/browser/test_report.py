@@ -8,7 +8,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from muster.matrix.results import alerts, facts, page
-from muster.matrix.results.rules import Rules
+from muster.matrix.results.rulebook import Rulebook
 from muster.matrix.results.store import Store
 from support.results import measured, run
 
@@ -33,7 +33,7 @@ def report(tmp_path: Path) -> str:
                 run(f"system-{gpus}gpu", environment="staging", outcomes=SYSTEM)  # type: ignore[arg-type]
             )
         store.add(run("integration", day=1, outcomes={"a::b": "failed"}))
-        alerts.remember(store, alerts.find(store, Rules()))
+        alerts.remember(store, alerts.find(store, Rulebook()))
         gathered = facts.gather(store, tmp_path, tmp_path / "pyproject.toml")
     path = tmp_path / "report.html"
     path.write_text(page.render(gathered), encoding="utf-8")

@@ -137,7 +137,7 @@ def report(
 
 
 def check(as_json: Json = False, store: Where = None) -> None:
-    """Judge the newest runs by the rules in pyproject.toml; fail if there are problems.
+    """Judge the newest runs by the rules in pyproject.toml and envs/; fail if there are problems.
 
     A problem is told once to the webhook that MUSTER_WEBHOOK_URL names, signed with
     MUSTER_WEBHOOK_SECRET, and once more when it is over.
@@ -164,9 +164,9 @@ def coverage(as_json: Json = False) -> None:
 
 def _judge(store: Store, *, quiet: bool = False) -> int:
     """Find problems, tell of them, and return how many there are."""
-    from muster.matrix.results import alerts, rules, webhook
+    from muster.matrix.results import alerts, rulebook, webhook
 
-    alerts.remember(store, alerts.find(store, rules.load(PROJECT)))
+    alerts.remember(store, alerts.find(store, rulebook.load(PROJECT)))
     problems = alerts.known(store)
     if not quiet:
         for problem in problems:

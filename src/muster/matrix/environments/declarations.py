@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from muster.matrix.environments import reruns
 from muster.matrix.environments.model import Act, Capability
 from muster.matrix.environments.rails import Deed, refusal
 
@@ -62,5 +63,5 @@ def _only_for_ours(item: pytest.Item) -> dict[str, bool]:
     return {
         "load": tier(item) == "load",
         "generated data": getattr(getattr(item, "obj", None), "is_hypothesis_test", False),
-        "a rerun": item.get_closest_marker("flaky") is not None,
+        "a rerun": item.get_closest_marker(reruns.MARK) is not None,
     }

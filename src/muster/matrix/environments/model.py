@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, m
 from muster.errors import InvalidInput
 from muster.fleet.nameplate import EnvironmentName
 from muster.machine.settings import MAX_GPUS
+from muster.matrix.results.rules import Rules
 
 
 class Act(StrEnum):
@@ -111,6 +112,8 @@ class Environment(_Part):
     targets: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], PositiveFloat] = Field(
         default_factory=dict
     )
+    alerts: Rules = Field(default_factory=Rules)
+    """Those that are set here hold for runs here, in place of the project's."""
 
     @model_validator(mode="after")
     def _acts_include_lesser_ones(self) -> Self:

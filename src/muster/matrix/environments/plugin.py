@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from muster.errors import MusterError
-from muster.matrix.environments import declarations, rails
+from muster.matrix.environments import declarations, rails, reruns
 from muster.matrix.environments.capabilities import check_computer
 from muster.matrix.environments.live import Target, check_target, targets
 from muster.matrix.environments.reading import DEFAULT, read_environment
@@ -79,8 +79,9 @@ class Guard:
         self.story = Story()
         self.began = time.monotonic()
         rails.check_override(environment, self.override)
-        if not environment.is_ours_to_break and config.getoption("reruns", None):
-            raise rails.Refused(f"Reruns have no place in {environment.name}: leave out --reruns.")
+        again = reruns.asked_for(config)
+        if again and not environment.is_ours_to_break:
+            raise rails.Refused(f"Reruns have no place in {environment.name}: leave out {again}.")
         self.targets: list[Target] = targets(environment, os.environ)
 
     def pytest_sessionstart(self) -> None:

@@ -13,9 +13,9 @@ from muster.matrix.results.model import RunState
 from muster.matrix.results.schema import problems
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-    from muster.matrix.results.rules import Rules
+    from muster.matrix.results.rulebook import Rulebook
     from muster.matrix.results.store import MeasureRow, RunRow, Store
 
 Kind = Literal["tier fails", "flaky", "drop", "target"]
@@ -42,13 +42,14 @@ class Known:
     announced: datetime | None
 
 
-def find(store: Store, rules: Rules) -> list[Problem]:
+def find(store: Store, rules: Rulebook) -> list[Problem]:
     """Find what is wrong by the newest runs of each session in each environment."""
-    judged = [run for run in trends.whole(store.runs()) if rules.dirty or not run.dirty]
+    whole = trends.whole(store.runs())
+    judged = [run for run in whole if rules.of(run.environment).dirty or not run.dirty]
     ids = {run.id for run in judged}
     measured = [row for row in store.measures() if row.run.id in ids]
     found = [
-        *(_failing_tiers(judged) if rules.tier_fails else ()),
+        *_failing_tiers(run for run in judged if rules.of(run.environment).tier_fails),
         *_flaky_tests(store, judged, rules),
         *_benchmarks(measured, rules),
     ]
@@ -129,7 +130,7 @@ def _known(row: sa.Row[tuple[object, ...]]) -> Known:
     )
 
 
-def _failing_tiers(runs: list[RunRow]) -> Iterator[Problem]:
+def _failing_tiers(runs: Iterable[RunRow]) -> Iterator[Problem]:
     for (session, environment), newest_first in trends.by_place(runs).items():
         newest = newest_first[0]
         if newest.state is not RunState.PASSED:
@@ -142,8 +143,8 @@ def _failing_tiers(runs: list[RunRow]) -> Iterator[Problem]:
             )
 
 
-def _flaky_tests(store: Store, runs: list[RunRow], rules: Rules) -> Iterator[Problem]:
-    for test in trends.flaky(store, runs, rules.flaky_within):
+def _flaky_tests(store: Store, runs: list[RunRow], rules: Rulebook) -> Iterator[Problem]:
+    for test in trends.flaky(store, runs, rules):
         session, environment = test.place
         yield Problem(
             f"flaky: {test.test} in {session} on {environment}",
@@ -153,8 +154,9 @@ def _flaky_tests(store: Store, runs: list[RunRow], rules: Rules) -> Iterator[Pro
         )
 
 
-def _benchmarks(rows: list[MeasureRow], rules: Rules) -> Iterator[Problem]:
+def _benchmarks(rows: list[MeasureRow], rulebook: Rulebook) -> Iterator[Problem]:
     for ((session, environment), name), newest_first in trends.series(rows).items():
+        rules = rulebook.of(environment)
         measure, run = newest_first[0].measure, newest_first[0].run
         where = f"{name} in {session} on {environment}"
         fallen = trends.drop(newest_first, rules.bound(name), rules.median_of, rules.median_needs)

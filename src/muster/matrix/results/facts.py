@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from muster.matrix.ledger.kept import read_verdicts
-from muster.matrix.results import alerts, grid, rules, trends
+from muster.matrix.results import alerts, grid, rulebook, trends
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from muster.matrix.ledger.kept import KeptVerdict
     from muster.matrix.results.alerts import Known
     from muster.matrix.results.grid import Grid
-    from muster.matrix.results.rules import Rules
+    from muster.matrix.results.rulebook import Rulebook
     from muster.matrix.results.store import MeasureRow, RunRow, Store, TestRow
     from muster.matrix.results.trends import Flaky, Place
 
@@ -41,7 +41,7 @@ class Facts:
     """All that the report shows."""
 
     generated: datetime
-    rules: Rules
+    rules: Rulebook
     runs: list[RunRow]
     newest: list[RunRow]
     sessions: Grid
@@ -59,7 +59,7 @@ class Facts:
 
 def gather(store: Store, folder: Path, pyproject: Path) -> Facts:
     """Gather from the store, and from what sessions left in the folder."""
-    loaded = rules.load(pyproject)
+    rules = rulebook.load(pyproject)
     runs = store.runs()
     whole = trends.whole(runs)
     newest = grid.newest(whole)
@@ -70,7 +70,7 @@ def gather(store: Store, folder: Path, pyproject: Path) -> Facts:
     measures = [row for row in store.measures() if row.run.id not in part_ids]
     return Facts(
         generated=datetime.now(UTC),
-        rules=loaded,
+        rules=rules,
         runs=runs,
         newest=newest,
         sessions=grid.sessions(newest, environments),
@@ -78,7 +78,7 @@ def gather(store: Store, folder: Path, pyproject: Path) -> Facts:
         tests_by_gpus=grid.tests_by_gpus(newest, tests),
         durations=_newest_few(trends.by_place(r for r in whole if r.duration_s is not None)),
         benchmarks=trends.series(measures),
-        flaky=trends.flaky(store, whole, loaded.flaky_within),
+        flaky=trends.flaky(store, whole, rules),
         slowest=_slowest(tests, newest),
         problems=[problem for problem in known if problem.cleared is None],
         past_problems=[problem for problem in known if problem.cleared is not None],

@@ -89,7 +89,7 @@ def _tile(name: str, shown: str, good: bool) -> tuple[str, str, str]:
 
 def _benchmarks(facts: Facts) -> list[Plot]:
     plots = [
-        _benchmark(place, name, rows, facts.rules)
+        _benchmark(place, name, rows, facts.rules.of(place[1]))
         for (place, name), rows in sorted(facts.benchmarks.items())
     ]
     return sorted(plots, key=lambda plot: not plot.bad)

@@ -1,16 +1,8 @@
-"""The rules by which somebody is told: ``[tool.muster.alerts]`` in pyproject.toml."""
+"""The rules by which somebody is told of a problem."""
 
 from __future__ import annotations
 
-import tomllib
-from typing import TYPE_CHECKING
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from muster.errors import InvalidInput
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
 
 
 def _dashed(name: str) -> str:
@@ -27,35 +19,22 @@ class Rules(BaseModel):
     too.
     """
 
-    model_config = ConfigDict(extra="forbid", alias_generator=_dashed)
+    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=_dashed)
 
     tier_fails: bool = True
     targets: bool = True
     flaky_within: int = Field(default=30, ge=2)
-    drop: float = Field(default=0.2, gt=0)
+    drop: PositiveFloat = 0.2
     median_of: int = Field(default=10, ge=1)
     median_needs: int = Field(default=4, ge=1)
-    bounds: dict[str, float] = {}
+    bounds: dict[str, PositiveFloat] = {}
     dirty: bool = False
 
     def bound(self, name: str) -> float:
         """Return by how much that benchmark may be worse."""
         return self.bounds.get(name, self.drop)
 
-
-def load(pyproject: Path) -> Rules:
-    """Read the rules; without any, the defaults hold. Raises ``InvalidInput``."""
-    try:
-        document = tomllib.loads(pyproject.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return Rules()
-    except tomllib.TOMLDecodeError as error:
-        raise InvalidInput(str(pyproject), f"is no TOML ({error})", "Mend it.") from None
-    try:
-        return Rules.model_validate(document.get("tool", {}).get("muster", {}).get("alerts", {}))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        name = ".".join(str(part) for part in ("tool.muster.alerts", *first["loc"]))
-        raise InvalidInput(
-            f"{pyproject}, {name}", f"is not right ({first['msg']})", "See docs/results.md."
-        ) from None
+    def overridden(self, by: Rules) -> Rules:
+        """Return these rules with those in place that were set in the others, bound by bound."""
+        update = {name: getattr(by, name) for name in by.model_fields_set}
+        return self.model_copy(update={**update, "bounds": self.bounds | by.bounds})

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from muster.matrix.results.model import Better
+    from muster.matrix.results.rulebook import Rulebook
     from muster.matrix.results.store import MeasureRow, RunRow, Store, TestRow
 
 Place = tuple[str, str]
@@ -61,13 +62,14 @@ def series(rows: Iterable[MeasureRow]) -> dict[tuple[Place, str], list[MeasureRo
     return dict(found)
 
 
-def flaky(store: Store, runs: Iterable[RunRow], within: int) -> list[Flaky]:
-    """Find tests that passed and failed at one revision, in so many newest runs of a place.
+def flaky(store: Store, runs: Iterable[RunRow], rules: Rulebook) -> list[Flaky]:
+    """Find tests that passed and failed at one revision, in the newest runs of a place.
 
     The tree must be as committed: of a changed one nobody knows whether it was the same.
     """
     found = []
     for place, newest in by_place(run for run in runs if not run.dirty).items():
+        within = rules.of(place[1]).flaky_within
         revisions = {run.id: run.revision for run in newest[:within]}
         told: defaultdict[tuple[str, str], list[TestRow]] = defaultdict(list)
         for test in store.tests(list(revisions)):

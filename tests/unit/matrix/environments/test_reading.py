@@ -49,6 +49,8 @@ def test_an_unknown_environment_is_refused_with_those_that_there_are(suite: Suit
         ('name = "local"', 'name = "local"\ncapabilities = ["warp"]', r"capabilities\[0\].*'warp'"),
         ('name = "local"', 'name = "local"\nextra = 1', "extra"),
         ('"canary.json"', '"nothing.json"', "payload that is not there"),
+        ("[canary]", "[alerts]\ndrop = 0\n[canary]", r"alerts\.drop.* 0 .*greater than 0"),
+        ("[canary]", "[alerts]\ndrops = 1\n[canary]", r"alerts\.drops.*not a known field"),
         ("keep_s = 60", "keep_s = 59", "keep_s is less than every_s"),
         ("name = ", "name == ", "is not TOML"),
     ],

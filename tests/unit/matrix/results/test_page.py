@@ -13,7 +13,7 @@ import pytest
 from muster.matrix.ledger.kept import KeptVerdict, keep
 from muster.matrix.results import alerts, charts, facts, grid, page
 from muster.matrix.results.charts import Level, Point
-from muster.matrix.results.rules import Rules
+from muster.matrix.results.rulebook import Rulebook
 from support.results import measured, run
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def test_it_shows_what_is_wrong(store: Store, tmp_path: Path) -> None:
     store.add(run("integration", day=6, outcomes={"a::was_here": "passed"}))
     store.add(run("unit", outcomes={"a": "failed"}))
     alerts.remember(store, [alerts.Problem("over", "target", "It was so.")])
-    alerts.remember(store, alerts.find(store, Rules()))
+    alerts.remember(store, alerts.find(store, Rulebook()))
 
     text = text_of(store, tmp_path)
 

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from muster.matrix.results import trends
+from muster.matrix.results.rulebook import Rulebook
+from muster.matrix.results.rules import Rules
 from support.results import measured, run
 
 if TYPE_CHECKING:
@@ -67,7 +69,7 @@ def test_a_test_that_passes_and_fails_at_one_revision_is_flaky(store: Store) -> 
     for day, outcome in enumerate(["passed", "failed", "passed"]):
         store.add(run(day=day, outcomes={"a": outcome, "b": "failed"}))  # type: ignore[dict-item]
 
-    (found,) = trends.flaky(store, store.runs(), within=10)
+    (found,) = trends.flaky(store, store.runs(), Rulebook())
 
     assert (found.test, found.passed, found.failed) == ("a", 2, 1)
     assert found.message == "assert 1 == 2"
@@ -88,7 +90,7 @@ def test_of_other_code_or_elsewhere_it_is_not(
     store.add(run(day=0, outcomes={"a": "passed"}, **first))  # type: ignore[arg-type]
     store.add(run(day=1, outcomes={"a": "failed"}, **second))  # type: ignore[arg-type]
 
-    assert trends.flaky(store, store.runs(), within=10) == []
+    assert trends.flaky(store, store.runs(), Rulebook()) == []
 
 
 def test_old_runs_are_forgiven(store: Store) -> None:
@@ -96,7 +98,8 @@ def test_old_runs_are_forgiven(store: Store) -> None:
     for day in range(1, 4):
         store.add(run(day=day, outcomes={"a": "passed"}))
 
-    assert trends.flaky(store, store.runs(), within=3) == []
+    rules = Rules.model_validate({"flaky-within": 3})
+    assert trends.flaky(store, store.runs(), Rulebook(rules)) == []
 
 
 def test_nothing_is_worse_than_zero() -> None:
