@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import subprocess
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ import yaml
 from support.anywhere.fleet import profile_of
 from support.redis import free_port
 from support.system.belongings import Run, remove
+from support.system.certificates import Certificates
 from support.system.compose import internal_networks, read_services
 from support.system.containers import LOOPBACK, Containers, awaited
 from support.system.engine import redis_image
@@ -65,13 +65,13 @@ def container_fleet(
     """Run one that is provisioned as that environment; machines come up by and by."""
     file = ROOT / "envs" / f"{environment.name}.compose.yaml"
     passwords = {f"REDIS_{role}_PASSWORD": secrets.token_urlsafe() for role in PASSWORDS}
-    with tempfile.TemporaryDirectory(prefix="muster-test-") as certificates:
-        make_certificates(Path(certificates))
+    with tempfile.TemporaryDirectory(prefix="muster-test-") as folder:
+        certificates = Certificates(Path(folder))
         variables = {
             "MACHINE_IMAGE": image,
             "REDIS_IMAGE": redis_image(engine),
             "NUM_GPUS": str(environment.machines.gpus),
-            "TLS_DIR": certificates,
+            "TLS_DIR": folder,
             **passwords,
         }
         whole = _Whole(Containers(engine, Run(), file.parent), file, variables)
@@ -80,22 +80,15 @@ def container_fleet(
             whole.start()
             redis_url = whole.services["server"].environment["REDIS_URL"]
             _provision(whole.running["server"], redis_url, passwords, environment.name)
-            ca_file = Path(certificates) / "ca.pem" if redis_url.startswith("rediss") else None
             yield ContainerBackend(
-                profile_of(whole.url("server", tls=ca_file is not None), token, ca_file),
+                profile_of(whole.url("server"), token, certificates.ca_file),
                 redis_url,
-                whole.url("server-2", tls=True) if "server-2" in whole.ports else None,
+                whole.url("server-2") if "server-2" in whole.ports else None,
                 whole.running,
                 whole.services,
             )
         finally:
             remove(engine, whole.containers.run.id)
-
-
-def make_certificates(folder: Path) -> None:
-    """Make those of ``envs/certificates``."""
-    script = ROOT / "envs" / "certificates"
-    subprocess.run([str(script), str(folder)], check=True, capture_output=True, timeout=60)
 
 
 def execute(container: Container, *argv: str, **environment: str) -> str:
@@ -125,9 +118,9 @@ class _Whole:
             if "profiles" not in definitions[name]
         }
 
-    def url(self, service: str, *, tls: bool) -> str:
+    def url(self, service: str) -> str:
         """Return where a server is."""
-        return f"{'https' if tls else 'http'}://{LOOPBACK}:{self.ports[service]}"
+        return f"https://{LOOPBACK}:{self.ports[service]}"
 
     def make_token(self) -> str:
         """Return a token that the servers, which are not running yet, will take."""

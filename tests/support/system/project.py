@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.containers import Container
 
+    from support.system.certificates import Certificates
+
 _TIMEOUT_S = 180
 
 
@@ -37,6 +39,7 @@ class Project:
     argv: list[str]
     environment: Mapping[str, str]
     port: int
+    certificates: Certificates | None = None
 
     def compose(self, *arguments: str) -> str:
         """Run a compose command, which must succeed, and return what it printed."""
@@ -53,7 +56,10 @@ class Project:
 
     def api(self, token: str) -> Client:
         """Return a client of the server that the project publishes."""
-        return Client(f"http://{LOOPBACK}:{self.port}", token)
+        place = f"{LOOPBACK}:{self.port}"
+        if self.certificates:
+            return self.certificates.client(f"https://{place}", token)
+        return Client(f"http://{place}", token)
 
     def container(self, service: str) -> Container:
         """Return the container of a service."""
@@ -61,15 +67,23 @@ class Project:
 
 
 @contextmanager
-def project(client: DockerClient, file: Path, **variables: str) -> Iterator[Project]:
-    """Prepare a project of that compose file; afterwards nothing of it is left."""
+def project(
+    client: DockerClient, file: Path, certificates: Certificates | None = None, **variables: str
+) -> Iterator[Project]:
+    """Prepare a project of that compose file; afterwards nothing of it is left.
+
+    With ``certificates`` it speaks TLS by them.
+    """
     run = Run()
     port = free_port()
+    variables["MUSTER_PORT"] = str(port)
+    if certificates:
+        variables["TLS_DIR"] = str(certificates.folder)
     with tempfile.TemporaryDirectory(prefix="muster-compose-") as folder:
         labels = Path(folder) / "labels.yaml"
         labels.write_text(_labelled(file, run), encoding="utf-8")
         argv = [*_compose(), "-p", run.name("compose"), "-f", str(file), "-f", str(labels)]
-        started = Project(client, run, argv, {**variables, "MUSTER_PORT": str(port)}, port)
+        started = Project(client, run, argv, variables, port, certificates)
         try:
             yield started
             started.compose("down", "--volumes", "--timeout", "60")

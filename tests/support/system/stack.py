@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import secrets
+import tempfile
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import redis
 
-from muster.client import Client
 from support.redis import free_port
 from support.system.belongings import Run, remove
+from support.system.certificates import Certificates
 from support.system.compose import internal_networks, read_services
 from support.system.containers import LOOPBACK, Containers, awaited
 from support.system.image import ROOT
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
     from docker import DockerClient
     from docker.models.containers import Container
+
+    from muster.client import Client
 
 STAGING = ROOT / "envs" / "staging.compose.yaml"
 _REDIS_PORT, _SERVER_PORT = 6379, 8700
@@ -42,11 +46,14 @@ class Stack:
         self.passwords = {
             role: secrets.token_urlsafe() for role in ("operator", "server", "machine")
         }
+        self._folder = tempfile.TemporaryDirectory(prefix="muster-test-")
+        self._certificates = Certificates(Path(self._folder.name))
         self._services = read_services(
             STAGING,
             {
                 "MACHINE_IMAGE": machine_image,
                 "REDIS_IMAGE": redis_image,
+                "TLS_DIR": self._folder.name,
                 **{f"REDIS_{role.upper()}_PASSWORD": p for role, p in self.passwords.items()},
             },
         )
@@ -60,16 +67,23 @@ class Stack:
     @property
     def url(self) -> str:
         """Where the server is."""
-        return f"http://{LOOPBACK}:{self.server_port}"
+        return f"https://{LOOPBACK}:{self.server_port}"
 
     def client(self) -> Client:
         """Return a client of the server, which may do everything."""
-        return Client(self.url, self.token)
+        return self._certificates.client(self.url, self.token)
 
-    def redis_client(self, role: str = "operator") -> redis.Redis:
-        """Return a client of Redis, with the rights of that role."""
-        url = f"redis://{role}:{self.passwords[role]}@{LOOPBACK}:{self.redis_port}/0"
-        return redis.Redis.from_url(url, socket_timeout=5)
+    def redis_client(self, role: str | None = "operator", password: str = "") -> redis.Redis:
+        """Return a client of Redis: that role with its password, or another; or nobody."""
+        return redis.Redis(
+            host=LOOPBACK,
+            port=self.redis_port,
+            username=role,
+            password=password or self.passwords.get(role or ""),
+            ssl=True,
+            ssl_ca_certs=str(self._certificates.ca_file),
+            socket_timeout=5,
+        )
 
     def start_redis_and_server(self) -> None:
         """Start both, and wait until they can be used."""
@@ -88,7 +102,7 @@ class Stack:
             self._services["server"], networks=[front, back], ports={_SERVER_PORT: self.server_port}
         )
         awaited(
-            lambda: httpx.get(f"{self.url}/readyz", trust_env=False).is_success,
+            self._is_ready,
             "the server is ready",
             of=self.server,
             hint="it needs Redis and the volume with its tokens.",
@@ -144,7 +158,10 @@ class Stack:
             service,
             name=unique,
             networks=[network],
-            volumes=[f"{volume or unique}:/data"],
+            volumes=[
+                f"{volume or unique}:/data" if each.endswith(":/data") else each
+                for each in service.volumes
+            ],
         )
         named = service.environment.get("MACHINE_ID") or service.environment["CONTAINER_NAME"]
         return MachineContainer(
@@ -180,6 +197,10 @@ class Stack:
         assert code == 0, said
         return str(said)
 
+    def _is_ready(self) -> bool:
+        trust = self._certificates.trust
+        return httpx.get(f"{self.url}/readyz", verify=trust, trust_env=False).is_success
+
     def _await_redis(self) -> None:
         with self.redis_client() as client:
             awaited(
@@ -194,9 +215,13 @@ class Stack:
         try:
             self.start_redis_and_server()
         except BaseException:
-            remove(self._engine, self.run.id)
+            self._remove()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._remove()
+
+    def _remove(self) -> None:
         remove(self._engine, self.run.id)
+        self._folder.cleanup()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
 from support.system.containers import awaited
@@ -36,7 +37,9 @@ for place in sys.argv[1:]:
 ASKS_REDIS = """
 import json, os, sys
 import redis
-client = redis.Redis.from_url(os.environ["REDIS_URL"])
+client = redis.Redis.from_url(
+    os.environ["REDIS_URL"], ssl_ca_certs=os.environ["MUSTER_CA_FILE"]
+)
 for command in json.loads(sys.argv[1]):
     try:
         client.execute_command(*command)
@@ -85,7 +88,8 @@ def test_reaches_neither_the_engine_nor_the_computers_files(machine: MachineCont
     host = machine.container.attrs["HostConfig"]
     mounts = machine.container.attrs["Mounts"]
 
-    assert [(mount["Type"], mount["Destination"]) for mount in mounts] == [("volume", "/data")]
+    seen = {(mount["Type"], mount["Destination"], mount["RW"]) for mount in mounts}
+    assert seen == {("volume", "/data", True), ("bind", "/tls/ca.pem", False)}
     assert (host["Privileged"], host["PidMode"], host["IpcMode"]) == (False, "", "private")
     assert not host["Devices"]
     sockets = machine.ask("python", "-c", "import glob; print(glob.glob('/**/docker.sock'))")
@@ -156,10 +160,21 @@ def test_without_its_password_nobody_is_let_in(stack: Stack, role: str) -> None:
 
     with stack.redis_client(role) as client:
         assert client.ping()
-    for url in ("redis://", f"redis://{role}:wrong@"):
-        port = stack.redis_port
+    for name, password in ((None, ""), (role, "wrong")):
         with (
-            redis.Redis.from_url(f"{url}127.0.0.1:{port}/0") as stranger,
+            stack.redis_client(name, password) as stranger,
             pytest.raises((redis.AuthenticationError, redis.ResponseError)),
         ):
             stranger.execute_command("HGETALL", "muster:{default}:meta")
+
+
+def test_plaintext_gets_no_answer(stack: Stack) -> None:
+    import redis
+
+    with (
+        redis.Redis("127.0.0.1", stack.redis_port, socket_timeout=5) as plain,
+        pytest.raises(redis.ConnectionError),
+    ):
+        plain.ping()
+    with pytest.raises(httpx.TransportError):
+        httpx.get(stack.url.replace("https:", "http:") + "/healthz", trust_env=False)

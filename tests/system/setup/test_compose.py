@@ -12,6 +12,7 @@ from muster.fleet.model import MachineState
 from muster.jobs.model import JobRequest, JobState
 from muster.simulation.comfyui.workflow import text_to_image
 from support.system.belongings import left_of
+from support.system.certificates import Certificates
 from support.system.containers import awaited
 from support.system.engine import redis_image
 from support.system.image import ROOT
@@ -19,6 +20,8 @@ from support.system.machines import READY_HINT
 from support.system.project import project
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from docker import DockerClient
 
     from muster.client import Client
@@ -32,14 +35,16 @@ PASSWORDS = ("REDIS_OPERATOR_PASSWORD", "REDIS_SERVER_PASSWORD", "REDIS_MACHINE_
 
 
 @pytest.mark.parametrize("name", ["local", "staging"])
-def test_a_job_completes(engine: DockerClient, image: str, name: str) -> None:
+def test_a_job_completes(engine: DockerClient, image: str, name: str, tmp_path: Path) -> None:
+    certificates = Certificates(tmp_path) if name == "staging" else None
     variables = {
         "MACHINE_IMAGE": image,
         "REDIS_IMAGE": redis_image(engine),
         "NUM_GPUS": "2",
         **{password: secrets.token_urlsafe() for password in PASSWORDS},
     }
-    with project(engine, ROOT / "envs" / f"{name}.compose.yaml", **variables) as fleet:
+    file = ROOT / "envs" / f"{name}.compose.yaml"
+    with project(engine, file, certificates, **variables) as fleet:
         # Given a fleet that was started by compose, and a token
         token = fleet.compose(
             *("run", "--rm", "--no-deps", "-T", "server"),

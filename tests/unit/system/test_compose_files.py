@@ -40,12 +40,21 @@ def test_machines_reach_nothing_outside(name: str) -> None:
         assert set(machine.networks) <= internal_networks(ENVS / f"{name}.compose.yaml")
 
 
-def test_machines_of_staging_share_no_network_and_no_volume() -> None:
+def test_machines_of_staging_share_no_network_and_nothing_that_they_could_write() -> None:
     one, other = (services("staging")[name] for name in ("machine-1", "machine-2"))
 
     assert not set(one.networks) & set(other.networks)
-    assert not set(one.volumes) & set(other.volumes)
+    assert all(volume.endswith(":ro") for volume in set(one.volumes) & set(other.volumes))
     assert one.environment["MACHINE_ID"] != other.environment["MACHINE_ID"]
+
+
+@pytest.mark.parametrize("name", ["staging", "production-like"])
+def test_machines_are_given_the_authority_and_no_key(name: str) -> None:
+    for each in services(name).values():
+        if each.command == ["machine"]:
+            assert [volume for volume in each.volumes if "certificates" in volume] == [
+                "/certificates/ca.pem:/tls/ca.pem:ro"
+            ]
 
 
 def test_fills_in_variables() -> None:
@@ -54,7 +63,7 @@ def test_fills_in_variables() -> None:
     assert machine.image == "built"
     assert machine.environment["NUM_GPUS"] == "7"
     assert machine.environment["MUSTER_QUEUE"] == "default"
-    assert machine.environment["REDIS_URL"] == "redis://machine:of-MACHINE@redis:6379/0"
+    assert machine.environment["REDIS_URL"] == "rediss://machine:of-MACHINE@redis:6379/0"
 
 
 def test_staging_does_not_start_without_passwords() -> None:

@@ -1,0 +1,31 @@
+"""Those that ``envs/certificates`` makes, and clients that trust their authority."""
+
+from __future__ import annotations
+
+import ssl
+import subprocess
+from typing import TYPE_CHECKING
+
+import httpx
+
+from muster.client import Client
+from support.system.image import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SCRIPT = ROOT / "envs" / "certificates"
+
+
+class Certificates:
+    """A test authority and the certificate of a fleet, made in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        subprocess.run([str(SCRIPT), str(folder)], check=True, capture_output=True, timeout=60)
+        self.folder = folder
+        self.ca_file = folder / "ca.pem"
+        self.trust = ssl.create_default_context(cafile=self.ca_file)
+
+    def client(self, url: str, token: str) -> Client:
+        """Return a client of a server that shows the fleet's certificate."""
+        return Client(url, token, transport=httpx.HTTPTransport(verify=self.trust, trust_env=False))
