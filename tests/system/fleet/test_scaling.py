@@ -33,8 +33,12 @@ def assert_runs(machine: MachineContainer, gpus: int) -> None:
 
 
 @pytest.mark.failure(3)
-def test_scales_from_1_to_8_gpus_correctly(machine: MachineContainer, gpus: int) -> None:
+def test_scales_from_1_to_8_gpus_correctly(start_machine: StartMachine, gpus: int) -> None:
     """Of all numbers, this session's."""
+    machine = start_machine()
+
+    machine.until_idle()
+
     assert_runs(machine, gpus)
 
 
