@@ -13,6 +13,8 @@ from support.seat import Look, card, line, picture, violations
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from playwright.sync_api import Route
+
     from support.monitor import FleetOfHands
     from support.seat import Seat
 
@@ -143,3 +145,31 @@ def test_trouble_is_told_on_the_fleet_s_page(
     expect(lately).to_be_visible()
     lately.click()
     expect(page.locator(".log li").first).to_contain_text(job)
+
+
+def test_an_answer_that_comes_late_does_not_hide_a_newer_one(
+    hands: FleetOfHands, do: Callable[..., Any], seat: Seat
+) -> None:
+    # Given a sheet that still waits to hear why its job waits
+    job = do(hands.submit, requirements={"models": ["rare"]})
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    seat.context.route("**/explanation", hold)
+    page = seat.open_live("/?view=jobs&jobs=pending")
+    with page.expect_request("**/explanation"):
+        page.get_by_role("link", name=job).click()
+
+    # When the job is cancelled, and the answer comes after that
+    do(hands.queue.cancel, job)
+    state = page.get_by_role("dialog", name=job).locator(".tag").first
+    expect(state).to_have_text("cancelled")
+    with page.expect_response("**/explanation") as late:
+        held[0].fulfill(json={"summary": "It waits.", "reasons": []})
+    late.value.finished()
+    page.evaluate("() => new Promise((seen) => requestAnimationFrame(() => setTimeout(seen)))")
+
+    # Then the sheet says what is so now
+    expect(state).to_have_text("cancelled")

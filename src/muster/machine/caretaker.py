@@ -143,7 +143,7 @@ class Caretaker:
         """Start again what supervisord gave up, each time after twice the wait."""
         now = asyncio.get_running_loop().time()
         for name, status in self.programs.items():
-            if status.state == RUNNING:
+            if status.state == RUNNING or name in self.held:
                 self._waits.pop(name, None)
                 self._due.pop(name, None)
             elif status.state == FATAL and name not in self._due:

@@ -7,8 +7,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from muster.errors import InvalidInput
+from muster.matrix.git import git
 from muster.matrix.ledger.book import FOLDER
-from muster.matrix.proofs.copies import git
 from muster.matrix.proofs.patches import FaultRotted, touched
 
 if TYPE_CHECKING:

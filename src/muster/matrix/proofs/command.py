@@ -11,12 +11,12 @@ import structlog
 import typer
 
 from muster.errors import MusterError
+from muster.matrix.git import git
 from muster.matrix.ledger.book import find_root, read_book
 from muster.matrix.ledger.kept import PLACE, KeptVerdict, keep
 from muster.matrix.ledger.record import TIERS
 from muster.matrix.proofs import display
 from muster.matrix.proofs.choice import changed_files, choose, touched_by
-from muster.matrix.proofs.copies import git
 from muster.matrix.proofs.prover import Prover
 
 if TYPE_CHECKING:

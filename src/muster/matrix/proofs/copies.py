@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
 from typing import TYPE_CHECKING
 
-from muster.errors import MusterError
+from muster.matrix.git import git
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,26 +14,6 @@ if TYPE_CHECKING:
 
 _LEFT_BEHIND = frozenset({".hypothesis", ".pytest_cache", "results"})
 _HALF_WRITTEN = re.compile(r"\.pyc\.\d+$")
-
-
-class GitFailed(MusterError):
-    """Git could not do what was asked."""
-
-
-def git(*arguments: str, tree: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run git in a folder, whatever repository a hook that started us works for."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    done = subprocess.run(
-        ["git", *arguments],
-        cwd=tree,
-        env={**env, "GIT_CEILING_DIRECTORIES": str(tree.parent), "LC_ALL": "C"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if check and done.returncode:
-        raise GitFailed(f"`git {' '.join(arguments)}` in {tree} failed: {done.stderr.strip()}")
-    return done
 
 
 def copy_tree(root: Path, target: Path) -> None:

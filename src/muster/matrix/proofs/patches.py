@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from muster.errors import MusterError
-from muster.matrix.proofs.copies import forget_compiled, git
+from muster.matrix.git import git
+from muster.matrix.proofs.copies import forget_compiled
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -66,9 +66,9 @@ class Prover:
     @contextmanager
     def proving(self, proofs: Sequence[Proof], jobs: int) -> Iterator[Iterator[Outcome]]:
         """Give the outcomes as they come. Leaving it, however, ends all that still runs."""
-        copy_tree(self._root, self._base)
         pool = ThreadPoolExecutor(jobs, thread_name_prefix="proof")
         try:
+            copy_tree(self._root, self._base)
             # The controls come first, and no proof waits for one before it has its own work done:
             # so they cannot block each other.
             controls = {

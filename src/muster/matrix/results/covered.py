@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import tomllib
 from collections import defaultdict
 from itertools import pairwise
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from muster.errors import InvalidInput, MusterError
+from muster.matrix.git import git
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -74,8 +74,8 @@ def examine(root: Path, measured: Path) -> Covered:
     except FileNotFoundError:
         raise InvalidInput(str(measured), "is not there", "Run `nox -s coverage`.") from None
     base = _base(root)
-    changed = {} if base is None else changed_lines(_git(root, "diff", "-U0", base, "--", "src"))
-    shown = None if base is None else _git(root, "show", f"{base}:{PYPROJECT}", check=False)
+    changed = {} if base is None else changed_lines(_diff(root, base))
+    shown = git("show", f"{base}:{PYPROJECT}", tree=root, check=False).stdout if base else ""
     files = told["files"]
     code = {
         file: set(numbers) & {*files[file]["executed_lines"], *files[file]["missing_lines"]}
@@ -113,22 +113,17 @@ def _floor(pyproject: dict[str, Any]) -> float | None:
     return None if floor is None else float(floor)
 
 
+def _diff(root: Path, base: str) -> str:
+    return git("diff", "-U0", base, "--", "src", tree=root).stdout
+
+
 def _base(root: Path) -> str | None:
     """Return the commit at which this branch left the main one."""
     for main in ("origin/main", "main"):
-        found = _git(root, "merge-base", "HEAD", main, check=False)
+        found = git("merge-base", "HEAD", main, tree=root, check=False).stdout.strip()
         if found:
-            return found.strip()
+            return found
     return None
-
-
-def _git(root: Path, *arguments: str, check: bool = True) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False
-    )
-    if check and done.returncode:
-        raise MusterError(f"`git {arguments[0]}` failed: {done.stderr.strip()}")
-    return done.stdout
 
 
 def _ranges(numbers: Iterable[int]) -> str:

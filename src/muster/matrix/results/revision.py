@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
 from typing import TYPE_CHECKING
+
+from muster.matrix.git import GitFailed, git
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,17 +15,8 @@ def revision(root: Path) -> tuple[str, bool]:
 
     Where Git knows none (an unpacked archive), the commit is ``unknown`` and the tree differs.
     """
-    commit = _git(root, "rev-parse", "HEAD")
-    if commit is None:
-        return "unknown", True
-    return commit, bool(_git(root, "status", "--porcelain"))
-
-
-def _git(root: Path, *arguments: str) -> str | None:
     try:
-        done = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False
-        )
-    except FileNotFoundError:
-        return None
-    return None if done.returncode else done.stdout.strip()
+        commit = git("rev-parse", "HEAD", tree=root).stdout.strip()
+        return commit, bool(git("status", "--porcelain", tree=root).stdout)
+    except (GitFailed, FileNotFoundError):
+        return "unknown", True

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
 
+from muster.matrix.proofs.prover import Prover
 from support.proofs import CODE, GOOD_CODE, GOOD_TEST, TESTS, TWO_LAMPS
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from support.proofs import Project
 
 ONE = f"{TESTS}::test_one_for_each"
@@ -177,6 +181,18 @@ def test_one_catch_is_enough_unless_all_are_named(project: Project) -> None:
 
     project.record(fault, tests=both, must_catch=both)
     assert project.prove().problem == "test_none does not fail with the fault"
+
+
+def test_a_tree_that_cannot_be_copied_leaves_no_workshop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    prover = Prover(tmp_path / "nothing", gpus=1)
+
+    with pytest.raises(FileNotFoundError), prover.proving([], 1):
+        pass
+
+    assert not list(tmp_path.iterdir())
 
 
 def test_code_from_elsewhere_proves_nothing(project: Project) -> None:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from muster.errors import InvalidInput, MusterError
+from muster.errors import InvalidInput
+from muster.matrix.git import GitFailed
+from muster.matrix.git import git as muster_git
 from muster.matrix.results import covered
 from muster.matrix.results.covered import NotCovered
 from support.cli import Muster
@@ -103,8 +105,8 @@ def test_when_nothing_was_measured_it_says_what_to_run(root: Path) -> None:
 
 
 def test_git_s_own_words_are_passed_on(root: Path) -> None:
-    with pytest.raises(MusterError, match="`git show` failed: fatal"):
-        covered._git(root, "show", "nothing:here")
+    with pytest.raises(GitFailed, match=r"`git show nothing:here` in .* failed: fatal"):
+        muster_git("show", "nothing:here", tree=root)
 
 
 def test_the_command_shows_and_judges(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

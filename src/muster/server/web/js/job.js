@@ -18,6 +18,7 @@ export class JobSheet {
     this.sheet = new Sheet("job", id);
     this.element = this.sheet.element;
     this.seen = "";
+    this.asked = 0;
     this.fill = el("span", { class: "fill" });
     this.said = el("span", {});
     this.done = el("span", { class: "num" });
@@ -60,13 +61,16 @@ export class JobSheet {
     say(this.done, percent(fraction));
   }
 
+  /** Ask for the job; what comes after the answer to a later question is old. */
   async load() {
+    const asked = ++this.asked;
     try {
       const job = await api.job(this.id);
       const waits = job.state === "pending" || job.state === "scheduled";
       const why = waits ? await api.explanation(this.id).catch(() => undefined) : undefined;
-      this.show(job, why);
+      if (asked === this.asked) this.show(job, why);
     } catch (problem) {
+      if (asked !== this.asked) return;
       setTimeout(() => {
         this.seen = "";
       }, AGAIN_MS); // the next thing heard has it asked anew
