@@ -16,12 +16,12 @@ from support.redis import free_port
 from support.system.belongings import Run, remove
 from support.system.certificates import Certificates
 from support.system.compose import internal_networks, read_services
-from support.system.containers import LOOPBACK, Containers, awaited
+from support.system.containers import LOOPBACK, Containers, awaited, stop_quietly
 from support.system.engine import prometheus_image, redis_image
 from support.system.image import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from docker import DockerClient
     from docker.models.containers import Container
@@ -49,6 +49,17 @@ class ContainerBackend:
     """By the name of their service."""
     services: dict[str, Service]
     certificates: Certificates
+    start: Callable[[str], Container]
+
+    @contextmanager
+    def running(self, service: str) -> Iterator[Container]:
+        """Run a service that belongs to a profile, for so long."""
+        container = self.start(service)
+        try:
+            yield container
+            stop_quietly(container, self.services[service].stop_grace_s)
+        finally:
+            container.remove(force=True)
 
     def client(self, server: str, *, patience_s: float) -> Client:
         """Return a client of that server, which may do everything."""
@@ -90,7 +101,7 @@ def container_fleet(
             token = whole.make_token("tests", "operate")
             if PROMETHEUS in definitions:
                 certificates.put(PROMETHEUS_TOKEN, whole.make_token(PROMETHEUS, "view"))
-            whole.start()
+            whole.start_all()
             redis_url = whole.services["server"].environment["REDIS_URL"]
             _provision(whole.running["server"], redis_url, passwords, environment.name)
             yield ContainerBackend(
@@ -100,6 +111,7 @@ def container_fleet(
                 whole.running,
                 whole.services,
                 certificates,
+                whole.start,
             )
         finally:
             remove(engine, whole.containers.run.id)
@@ -123,6 +135,7 @@ class _Whole:
     variables: dict[str, str]
     running: dict[str, Container] = field(default_factory=dict)
     urls: dict[str, str] = field(default_factory=dict)
+    networks: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         services = read_services(self.file, self.variables)
@@ -143,22 +156,27 @@ class _Whole:
         assert code == 0, said
         return str(said)
 
-    def start(self) -> None:
-        """Start all, each when those before it can be used."""
+    def start_all(self) -> None:
+        """Start all but those of a profile, each when those before it can be used."""
         internal = internal_networks(self.file)
         names = dict.fromkeys(name for each in self.services.values() for name in each.networks)
-        networks = {
-            name: self.containers.network(name, internal=name in internal) for name in names
-        }
+        self.networks.update(
+            {name: self.containers.network(name, internal=name in internal) for name in names}
+        )
         for name, service in self.services.items():
-            ports = {inside: free_port() for inside in _published(self.definitions[name])}
-            for port in ports.values():
-                self.urls[name] = f"https://{LOOPBACK}:{port}"
-            self.running[name] = self.containers.start(
-                service, networks=[networks[each] for each in service.networks], ports=ports
-            )
-            if service.healthcheck:
-                self._until_healthy(self.running[name], name)
+            if "profiles" not in self.definitions[name]:
+                self.running[name] = self.start(name)
+                if service.healthcheck:
+                    self._until_healthy(self.running[name], name)
+
+    def start(self, name: str) -> Container:
+        """Start one service."""
+        service = self.services[name]
+        ports = {inside: free_port() for inside in _published(self.definitions[name])}
+        for port in ports.values():
+            self.urls[name] = f"https://{LOOPBACK}:{port}"
+        networks = [self.networks[each] for each in service.networks]
+        return self.containers.start(service, networks=networks, ports=ports)
 
     @staticmethod
     def _until_healthy(container: Container, name: str) -> None:

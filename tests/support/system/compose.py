@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # Who waits for whom, what is started again, and where people find it, is for compose alone: a test
 # waits for what it needs, wants to see a crash, and publishes ports that are free.
-_FOR_COMPOSE = frozenset({"depends_on", "restart", "ports"})
+_FOR_COMPOSE = frozenset({"depends_on", "restart", "ports", "profiles"})
 _VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
 _UNITS_S = {"s": 1, "m": 60, "h": 3600}
 

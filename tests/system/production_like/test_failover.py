@@ -9,10 +9,10 @@ import pytest
 
 from muster.jobs.model import JobRequest, JobState
 from muster.simulation.comfyui.workflow import text_to_image
-from support.anywhere.containers import ContainerBackend
 from support.anywhere.replication import pair, silent
 
 if TYPE_CHECKING:
+    from support.anywhere.containers import ContainerBackend
     from support.anywhere.fleet import Fleet
 
 pytestmark = pytest.mark.needs("docker", "tls", "sentinel")
@@ -34,21 +34,21 @@ def test_plaintext_gets_no_answer(fleet: Fleet) -> None:
 
 
 @pytest.mark.acts("destructive")
-def test_jobs_go_on_when_the_primary_falls_silent(fleet: Fleet) -> None:
-    backend = fleet.backend
-    assert isinstance(backend, ContainerBackend)
+def test_jobs_go_on_when_the_primary_falls_silent(
+    fleet: Fleet, containers: ContainerBackend
+) -> None:
     within_s = fleet.environment.target("failover_s")
-    redis = pair(backend, within_s)
+    redis = pair(containers, within_s)
 
     # Given jobs that were taken by the one server, and are on the replica too
-    with backend.client("server", patience_s=within_s) as client:
+    with containers.client("server", patience_s=within_s) as client:
         before = client.submit_many(jobs(8, first=1000))
         assert {client.wait(job.id, timeout=60).state for job in before} == {JobState.COMPLETED}
         redis.until_in_step()
 
         # When the primary falls silent, and the other server takes more
         with silent(redis.primary):
-            with backend.client("server-2", patience_s=within_s) as other:
+            with containers.client("server-2", patience_s=within_s) as other:
                 after = other.submit_many(jobs(8, first=2000))
 
             # Then they complete, whichever server is asked
@@ -56,4 +56,4 @@ def test_jobs_go_on_when_the_primary_falls_silent(fleet: Fleet) -> None:
     assert states == {JobState.COMPLETED}
 
     # And what was the primary comes back as a replica
-    assert pair(backend, within_s).replica == redis.primary
+    assert pair(containers, within_s).replica == redis.primary
