@@ -195,7 +195,7 @@ def anywhere(session: nox.Session) -> None:
 
 @nox.session(name="production-like", tags=[WEEKLY], default=False)
 def production_like(session: nox.Session) -> None:
-    """Break a fleet with sentinels and TLS, and test its alerts; needs Docker and promtool."""
+    """Break a fleet of 100 machines, sentinels and TLS; test its alerts. Needs promtool."""
     run_system(session, "tests/system/production_like", "--env=production-like")
 
 

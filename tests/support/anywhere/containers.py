@@ -16,23 +16,25 @@ from support.redis import free_port
 from support.system.belongings import Run, remove
 from support.system.certificates import Certificates
 from support.system.compose import internal_networks, read_services
-from support.system.containers import LOOPBACK, Containers, awaited
-from support.system.engine import redis_image
+from support.system.containers import LOOPBACK, Containers, awaited, stop_quietly
+from support.system.engine import prometheus_image, redis_image
 from support.system.image import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from docker import DockerClient
     from docker.models.containers import Container
 
+    from muster.client import Client
     from muster.client.profile import Profile
     from muster.fleet.model import Program
     from muster.matrix.environments.model import Environment
     from support.system.compose import Service
 
 PASSWORDS = ("OPERATOR", "SERVER", "MACHINE", "SENTINEL")
-SERVER_PORT = 8700
+PROMETHEUS = "prometheus"
+PROMETHEUS_TOKEN = "prometheus.token"
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,28 @@ class ContainerBackend:
 
     profile: Profile
     redis_url: str | None
-    second_url: str | None
-    """Where the other server is, if there are two."""
+    urls: dict[str, str]
+    """Where each service is that publishes a port, by its name."""
     containers: dict[str, Container]
     """By the name of their service."""
     services: dict[str, Service]
+    certificates: Certificates
+    start: Callable[[str], Container]
+
+    @contextmanager
+    def running(self, service: str) -> Iterator[Container]:
+        """Run a service that belongs to a profile, for so long."""
+        container = self.start(service)
+        try:
+            yield container
+            stop_quietly(container, self.services[service].stop_grace_s)
+        finally:
+            container.remove(force=True)
+
+    def client(self, server: str, *, patience_s: float) -> Client:
+        """Return a client of that server, which may do everything."""
+        token = self.profile.token.get_secret_value()
+        return self.certificates.client(self.urls[server], token, patience_s=patience_s)
 
     def kill(self, machine_id: str, program: Program) -> None:
         """End a program by SIGKILL, from within its container."""
@@ -74,18 +93,25 @@ def container_fleet(
             "TLS_DIR": folder,
             **passwords,
         }
-        whole = _Whole(Containers(engine, Run(), file.parent), file, variables)
+        definitions = yaml.safe_load(file.read_text(encoding="utf-8"))["services"]
+        if PROMETHEUS in definitions:
+            variables["PROMETHEUS_IMAGE"] = prometheus_image(engine)
+        whole = _Whole(Containers(engine, Run(), file.parent), file, definitions, variables)
         try:
-            token = whole.make_token()
-            whole.start()
+            token = whole.make_token("tests", "operate")
+            if PROMETHEUS in definitions:
+                certificates.put(PROMETHEUS_TOKEN, whole.make_token(PROMETHEUS, "view"))
+            whole.start_all()
             redis_url = whole.services["server"].environment["REDIS_URL"]
             _provision(whole.running["server"], redis_url, passwords, environment.name)
             yield ContainerBackend(
-                profile_of(whole.url("server"), token, certificates.ca_file),
+                profile_of(whole.urls["server"], token, certificates.ca_file),
                 redis_url,
-                whole.url("server-2") if "server-2" in whole.ports else None,
+                whole.urls,
                 whole.running,
                 whole.services,
+                certificates,
+                whole.start,
             )
         finally:
             remove(engine, whole.containers.run.id)
@@ -101,32 +127,26 @@ def execute(container: Container, *argv: str, **environment: str) -> str:
 
 @dataclass
 class _Whole:
-    """All services of a compose file, but those that belong to a profile."""
+    """All services of a compose file."""
 
     containers: Containers
     file: Path
+    definitions: dict[str, dict[str, Any]]
     variables: dict[str, str]
     running: dict[str, Container] = field(default_factory=dict)
-    ports: dict[str, int] = field(default_factory=dict)
+    urls: dict[str, str] = field(default_factory=dict)
+    networks: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        definitions = yaml.safe_load(self.file.read_text(encoding="utf-8"))["services"]
         services = read_services(self.file, self.variables)
         self.services = {
-            name: replace(service, options=service.options | _restarting(definitions[name]))
+            name: replace(service, options=service.options | _restarting(self.definitions[name]))
             for name, service in services.items()
-            if "profiles" not in definitions[name]
         }
 
-    def url(self, service: str) -> str:
-        """Return where a server is."""
-        return f"https://{LOOPBACK}:{self.ports[service]}"
-
-    def make_token(self) -> str:
+    def make_token(self, name: str, role: str) -> str:
         """Return a token that the servers, which are not running yet, will take."""
-        adding = replace(
-            self.services["server"], command=["token", "add", "tests", "--role", "operate"]
-        )
+        adding = replace(self.services["server"], command=["token", "add", name, "--role", role])
         container = self.containers.start(adding, name="token", networks=[])
         try:
             code = container.wait(timeout=60)["StatusCode"]
@@ -136,23 +156,27 @@ class _Whole:
         assert code == 0, said
         return str(said)
 
-    def start(self) -> None:
-        """Start all, each when those before it can be used."""
+    def start_all(self) -> None:
+        """Start all but those of a profile, each when those before it can be used."""
         internal = internal_networks(self.file)
         names = dict.fromkeys(name for each in self.services.values() for name in each.networks)
-        networks = {
-            name: self.containers.network(name, internal=name in internal) for name in names
-        }
+        self.networks.update(
+            {name: self.containers.network(name, internal=name in internal) for name in names}
+        )
         for name, service in self.services.items():
-            ports = {}
-            if service.command == ["server"]:
-                self.ports[name] = free_port()
-                ports = {SERVER_PORT: self.ports[name]}
-            self.running[name] = self.containers.start(
-                service, networks=[networks[each] for each in service.networks], ports=ports
-            )
-            if service.healthcheck:
-                self._until_healthy(self.running[name], name)
+            if "profiles" not in self.definitions[name]:
+                self.running[name] = self.start(name)
+                if service.healthcheck:
+                    self._until_healthy(self.running[name], name)
+
+    def start(self, name: str) -> Container:
+        """Start one service."""
+        service = self.services[name]
+        ports = {inside: free_port() for inside in _published(self.definitions[name])}
+        for port in ports.values():
+            self.urls[name] = f"https://{LOOPBACK}:{port}"
+        networks = [self.networks[each] for each in service.networks]
+        return self.containers.start(service, networks=networks, ports=ports)
 
     @staticmethod
     def _until_healthy(container: Container, name: str) -> None:
@@ -167,6 +191,11 @@ class _Whole:
             until="healthy".__eq__,
             hint="its health check is in the compose file.",
         )
+
+
+def _published(definition: dict[str, Any]) -> list[int]:
+    """Return the ports within that a service publishes."""
+    return [int(port.rpartition(":")[2]) for port in definition.get("ports", [])]
 
 
 def _restarting(definition: dict[str, Any]) -> dict[str, Any]:

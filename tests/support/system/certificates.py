@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from muster.client import Client
+from muster.client.sending import PATIENCE_S
 from support.system.image import ROOT
 
 if TYPE_CHECKING:
@@ -26,6 +27,13 @@ class Certificates:
         self.ca_file = folder / "ca.pem"
         self.trust = ssl.create_default_context(cafile=self.ca_file)
 
-    def client(self, url: str, token: str) -> Client:
+    def put(self, name: str, secret: str) -> None:
+        """Put another secret beside them, to be read by whichever user a container has."""
+        file = self.folder / name
+        file.write_text(secret, encoding="utf-8")
+        file.chmod(0o644)
+
+    def client(self, url: str, token: str, *, patience_s: float = PATIENCE_S) -> Client:
         """Return a client of a server that shows the fleet's certificate."""
-        return Client(url, token, transport=httpx.HTTPTransport(verify=self.trust, trust_env=False))
+        transport = httpx.HTTPTransport(verify=self.trust, trust_env=False)
+        return Client(url, token, patience_s=patience_s, transport=transport)

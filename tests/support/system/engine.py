@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
 OWN_BASE = "muster-base"
+OWN_PROMETHEUS = "muster-prometheus"
 OFFICIAL_BASE = "python:3.13-slim"
 OFFICIAL_REDIS = "redis:7.4"
+OFFICIAL_PROMETHEUS = "prom/prometheus:v3.4.1"
 NO_ENGINE = 3
 """What pytest exits with where no fleet can be started."""
 
@@ -52,20 +54,21 @@ def base_image(client: DockerClient) -> str:
     It is the one that MUSTER_BASE_IMAGE names, else the one that ``envs/base-image`` made, else
     the official one.
     """
-    return _present(client, os.environ.get("MUSTER_BASE_IMAGE") or _default(client, OFFICIAL_BASE))
+    return _chosen(client, "MUSTER_BASE_IMAGE", OWN_BASE, OFFICIAL_BASE)
 
 
 def redis_image(client: DockerClient) -> str:
     """Return the image with redis-server, chosen likewise (MUSTER_REDIS_IMAGE)."""
-    chosen = os.environ.get("MUSTER_REDIS_IMAGE") or _default(client, OFFICIAL_REDIS)
-    return _present(client, chosen)
+    return _chosen(client, "MUSTER_REDIS_IMAGE", OWN_BASE, OFFICIAL_REDIS)
 
 
-def _default(client: DockerClient, official: str) -> str:
-    return OWN_BASE if _is_here(client, OWN_BASE) else official
+def prometheus_image(client: DockerClient) -> str:
+    """Return the image with Prometheus, chosen likewise (MUSTER_PROMETHEUS_IMAGE)."""
+    return _chosen(client, "MUSTER_PROMETHEUS_IMAGE", OWN_PROMETHEUS, OFFICIAL_PROMETHEUS)
 
 
-def _present(client: DockerClient, image: str) -> str:
+def _chosen(client: DockerClient, variable: str, own: str, official: str) -> str:
+    image = os.environ.get(variable) or (own if _is_here(client, own) else official)
     if not _is_here(client, image):
         try:
             client.images.pull(image)
