@@ -26,6 +26,7 @@ PYTHONS = nox.project.python_versions(nox.project.load_toml("pyproject.toml"))
 SIDE_BY_SIDE = (f"-n{(os.cpu_count() or 1) + 1}", "--dist=worksteal")
 # Whole fleets side by side, each process with its own; a file's tests stay together.
 FLEETS = {1: 5, 2: 4, 3: 4, 4: 4, 5: 3, 6: 3, 7: 3, 8: 3}
+MEASURED_IN_CONTAINERS = ".coverage.system"
 COMMIT, PR, NIGHTLY, WEEKLY = "commit", "pr", "nightly", "weekly"
 LOCKED = {
     "test": [
@@ -180,6 +181,19 @@ def system_scaling(session: nox.Session) -> None:
     run_system(session, "tests/system/scaling", "--capture=no")
 
 
+@nox.session(name="system-coverage", default=False)
+def system_coverage(session: nox.Session) -> None:
+    """Run whole fleets in containers whose programs measure their coverage; slower than without."""
+    folder = Path("results", "coverage").resolve()
+    shutil.rmtree(folder, ignore_errors=True)
+    measuring = (f"-n{FLEETS[4]}", "--dist=loadfile", "--gpus=4", f"--coverage={folder}")
+    run_system(session, "tests/system/fleet", *measuring)
+    session.run(
+        "python", "-m", "support.system.measured", str(folder), MEASURED_IN_CONTAINERS,
+        env={"PYTHONPATH": "tests"},
+    )  # fmt: skip
+
+
 @nox.session(name="system-setup", tags=["system", NIGHTLY], default=False)
 def system_setup(session: nox.Session) -> None:
     """Start the compose files as people do; see that no run leaves anything behind."""
@@ -209,11 +223,13 @@ def image(session: nox.Session) -> None:
 
 @nox.session(tags=[PR], default=False)
 def coverage(session: nox.Session) -> None:
-    """Combine what unit, integration and browser measured; the floor only rises."""
+    """Combine what unit, integration and browser measured, and containers; the floor only rises."""
     install(session, "test")
     tiers = {"unit": ["unit", *(f"unit-{version}" for version in PYTHONS)]}
     tiers |= {tier: [tier] for tier in ("integration", "browser")}
     measured = measured_by(session, tiers)
+    if Path(MEASURED_IN_CONTAINERS).exists():
+        measured.append(MEASURED_IN_CONTAINERS)
     session.run("coverage", "combine", "--keep", "--quiet", *measured)
     Path("results").mkdir(exist_ok=True)
     session.run("coverage", "json", "--fail-under=0", "--quiet", "-o", "results/coverage.json")

@@ -49,6 +49,9 @@ settings.load_profile(
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Take the number of GPUs that the system sessions are named for."""
     parser.addoption("--gpus", type=int, default=4, help="GPUs of the system tests' machines")
+    parser.addoption(
+        "--coverage", type=Path, metavar="FOLDER", help="programs in containers measure theirs here"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -16,6 +16,7 @@ from support.anywhere.fixtures import backend, fleet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from docker import DockerClient
 
@@ -56,20 +57,33 @@ def engine() -> Iterator[DockerClient]:
 
 
 @pytest.fixture(scope="session")
-def image(engine: DockerClient) -> str:
-    """The machine's image, of the sources as they are."""
-    from support.system.image import machine_image
+def coverage(request: pytest.FixtureRequest) -> Path | None:
+    """Where programs in containers leave what they measured, if they are to (``--coverage``)."""
+    from support.system.measured import prepare
 
-    return machine_image(engine)
+    folder: Path | None = request.config.getoption("--coverage")
+    if folder:
+        prepare(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
-def stack(engine: DockerClient, image: str) -> Iterator[Stack]:
+def image(engine: DockerClient, coverage: Path | None) -> str:
+    """The machine's image, of the sources as they are."""
+    from support.system.image import machine_image
+
+    return machine_image(engine, measured=coverage is not None)
+
+
+@pytest.fixture(scope="session")
+def stack(engine: DockerClient, image: str, coverage: Path | None) -> Iterator[Stack]:
     """Redis and a server: one for all tests of the session."""
     from support.system.engine import redis_image
     from support.system.stack import Stack
 
-    with Stack(engine, machine_image=image, redis_image=redis_image(engine)) as running:
+    with Stack(
+        engine, machine_image=image, redis_image=redis_image(engine), coverage=coverage
+    ) as running:
         yield running
 
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import psutil
 from docker.errors import APIError, NotFound
 
+from support.system.containers import stop_quietly
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -22,6 +24,7 @@ RUN = "muster.run"
 OWNER = "muster.run.owner"
 EXPIRES = "muster.run.expires"
 TTL_S = 3600
+STOP_S = 60
 
 
 def _owner() -> str:
@@ -50,6 +53,12 @@ class Run:
 def left_of(client: DockerClient, run_id: str) -> list[str]:
     """Return in words what there is of a run."""
     return [f"{kind} {name}" for kind, name, _ in _found(client, f"{RUN}={run_id}")]
+
+
+def stop(client: DockerClient, run_id: str) -> None:
+    """Let the programs in a run's containers end by themselves, the newest first."""
+    for container in client.containers.list(filters={"label": f"{RUN}={run_id}"}):
+        stop_quietly(container, STOP_S)
 
 
 def remove(client: DockerClient, run_id: str) -> None:

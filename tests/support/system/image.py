@@ -26,9 +26,10 @@ ROOT = Path(__file__).parents[3]
 NAME = "muster-machine"
 KEPT = timedelta(days=1)
 _LOCK = ROOT / "requirements" / "image.txt"
+_MEASURING = ROOT / "requirements" / "system.txt"
 _ONE_BUILDS = ROOT / "results" / "image.lock"
 _DOCKERFILE = ROOT / "envs" / "machine" / "Dockerfile"
-_INSTALLER = "pip"
+_INSTALLER, _MEASURER = "pip", "coverage"
 _STAGE = "muster.stage"
 """The label of what the first stage leaves behind, wheels and all."""
 
@@ -58,20 +59,21 @@ class ImageNotBuilt(Exception):
     """The machine's image could not be built."""
 
 
-def machine_image(client: DockerClient) -> str:
+def machine_image(client: DockerClient, *, measured: bool = False) -> str:
     """Return the tag of the image of these sources, built if it is not there yet.
 
-    Of the processes of a parallel run one builds it, and the others wait.
+    Of the processes of a parallel run one builds it, and the others wait. ``measured`` wants one
+    whose programs can measure their coverage; otherwise it has nothing for that.
     """
     base = base_image(client)
-    tag = f"{NAME}:{_digest(str(client.images.get(base).id))}"
+    tag = f"{NAME}:{_digest(str(client.images.get(base).id))}{'-measured' if measured else ''}"
     _ONE_BUILDS.parent.mkdir(exist_ok=True)
     with FileLock(_ONE_BUILDS):
         try:
             client.images.get(tag)
         except ImageNotFound:
             with tempfile.TemporaryDirectory(prefix="muster-image-") as folder:
-                _gather(client, base, Path(folder))
+                _gather(client, base, Path(folder), measured=measured)
                 _build(client, base, Path(folder), tag)
             _forget_old(client)
     return tag
@@ -91,19 +93,29 @@ def _digest(base_id: str) -> str:
     """Name the state of everything that goes into the image."""
     digest = sha256(base_id.encode())
     sources = sorted((ROOT / "src").rglob("*"))
-    for file in (ROOT / "pyproject.toml", ROOT / "README.md", _LOCK, _DOCKERFILE, *sources):
+    for file in (
+        ROOT / "pyproject.toml",
+        ROOT / "README.md",
+        _LOCK,
+        _MEASURING,
+        _DOCKERFILE,
+        *sources,
+    ):
         if file.is_file() and "__pycache__" not in file.parts:
             digest.update(f"{file.relative_to(ROOT)}\0{file.stat().st_size}\0".encode())
             digest.update(file.read_bytes())
     return digest.hexdigest()[:12]
 
 
-def _gather(client: DockerClient, base: str, context: Path) -> None:
+def _gather(client: DockerClient, base: str, context: Path, *, measured: bool) -> None:
     """Put into the folder what the Dockerfile copies: wheels, and which of them to install."""
     described = json.loads(
         client.containers.run(base, ["python3", "-c", _DESCRIBE], remove=True, network_mode="none")
     )
-    wanted = _applying(_LOCK.read_text(encoding="utf-8"), described["markers"])
+    markers = described["markers"]
+    wanted = _applying(_LOCK.read_text(encoding="utf-8"), markers)
+    if measured:
+        wanted[_MEASURER] = _applying(_MEASURING.read_text(encoding="utf-8"), markers)[_MEASURER]
     wheels = context / "wheels"
     (context / "download.txt").write_text("\n".join(wanted.values()), encoding="utf-8")
     _pip("download", *_target(described), "--require-hashes", "--no-deps",

@@ -73,6 +73,8 @@ class MachineContainer:
     engine: DockerClient
     neighbours: list[Container]
     open_client: Callable[[], Client]
+    measured: bool
+    """Whether its programs write down what they ran, when they end by themselves."""
 
     @property
     def hostname(self) -> str:
@@ -204,6 +206,8 @@ class MachineContainer:
     def remove(self) -> None:
         """Remove the container at once and its network; its volume stays for the next one."""
         with suppress(NotThere):
+            if self.measured:
+                stop_quietly(self.container, self.stop_grace_s)
             self.container.remove(force=True)
         with suppress(NotThere):
             network = self.engine.networks.get(self.network)

@@ -13,15 +13,17 @@ import httpx
 import redis
 
 from support.redis import free_port
-from support.system.belongings import Run, remove
+from support.system.belongings import Run, remove, stop
 from support.system.certificates import Certificates
 from support.system.compose import internal_networks, read_services
 from support.system.containers import LOOPBACK, Containers, awaited
 from support.system.image import ROOT
 from support.system.machines import MachineContainer
+from support.system.measured import measured
 from support.system.releases import RELEASES_PORT, Releases
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import Self
 
     from docker import DockerClient
@@ -36,10 +38,18 @@ _REDIS_PORT, _SERVER_PORT = 6379, 8700
 class Stack:
     """Runs what ``envs/staging.compose.yaml`` describes, with machines as tests want them.
 
-    As a context manager it removes all that is the run's, however the block ends.
+    As a context manager it removes all that is the run's, however the block ends. With a folder
+    ``coverage`` the programs of the machine's image, which must be one for that, measure theirs.
     """
 
-    def __init__(self, client: DockerClient, *, machine_image: str, redis_image: str) -> None:
+    def __init__(
+        self,
+        client: DockerClient,
+        *,
+        machine_image: str,
+        redis_image: str,
+        coverage: Path | None = None,
+    ) -> None:
         self.run = Run()
         self._engine = client
         self._containers = Containers(client, self.run, STAGING.parent)
@@ -57,6 +67,12 @@ class Stack:
                 **{f"REDIS_{role.upper()}_PASSWORD": p for role, p in self.passwords.items()},
             },
         )
+        self._coverage = coverage
+        if coverage:
+            self._services = {
+                name: measured(service, coverage) if service.image == machine_image else service
+                for name, service in self._services.items()
+            }
         self.redis_port, self.server_port = free_port(), free_port()
         self.token = ""
         self.redis: Container
@@ -175,6 +191,7 @@ class Stack:
             engine=self._engine,
             neighbours=list(self.within_reach.values()),
             open_client=self.client,
+            measured=self._coverage is not None,
         )
 
     def completions(self, jobs: list[str]) -> dict[str, int]:
@@ -220,6 +237,8 @@ class Stack:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._coverage:
+            stop(self._engine, self.run.id)
         self._remove()
 
     def _remove(self) -> None:
