@@ -23,7 +23,6 @@ from support.system.measured import measured
 from support.system.releases import RELEASES_PORT, Releases
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from typing import Self
 
     from docker import DockerClient
