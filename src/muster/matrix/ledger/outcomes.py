@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from muster.matrix.results.runfile import StillRunning, read, run_files
+from muster.matrix.results.runfile import NoRunYet, read, run_files
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -31,7 +31,7 @@ def last_outcomes(folder: Path) -> dict[str, Outcome]:
     for file in run_files(folder):
         try:
             outcomes |= _of_run(read(file))
-        except StillRunning:
+        except NoRunYet:
             continue
     return outcomes
 

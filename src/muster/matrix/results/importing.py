@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from muster.matrix.results.runfile import StillRunning, read, run_files
+from muster.matrix.results.runfile import NoRunYet, read, run_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +21,7 @@ def import_folder(store: Store, folder: Path) -> list[str]:
             continue
         try:
             run = read(path)
-        except StillRunning:
+        except NoRunYet:
             continue
         if store.add(run):
             new.append(run.head.id)

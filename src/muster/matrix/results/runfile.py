@@ -27,8 +27,8 @@ _LINE: TypeAdapter[Head | TestLine | Measure | Tail] = TypeAdapter(
 )
 
 
-class StillRunning(MusterError):
-    """The run goes on: its process holds the file."""
+class NoRunYet(MusterError):
+    """The file has no whole run: its process still writes, or was killed before its first line."""
 
 
 class Writer:
@@ -76,15 +76,18 @@ def prune(folder: Path, keep: int = KEPT) -> list[Path]:
 def read(path: Path) -> Run:
     """Read a run's file.
 
-    Raises ``StillRunning``, and ``InvalidInput`` for a file that is none, naming the line. The
+    Raises ``NoRunYet``, and ``InvalidInput`` for a file that is none, naming the line. The
     last line of a killed run may be torn; it is left out.
     """
     with path.open(encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise StillRunning from None
-        lines = list(_lines(path, file.read()))
+            raise NoRunYet from None
+        text = file.read()
+    if "\n" not in text:
+        raise NoRunYet
+    lines = list(_lines(path, text))
     if not lines or not isinstance(lines[0], Head):
         raise InvalidInput(str(path), "does not begin with a run", "Remove it.")
     return Run(

@@ -14,7 +14,7 @@ import pytest
 
 import muster
 from muster.matrix.results.model import RunState
-from muster.matrix.results.runfile import StillRunning, read, run_files
+from muster.matrix.results.runfile import NoRunYet, read, run_files
 from support.waiting import eventually_blocking
 
 if TYPE_CHECKING:
@@ -237,7 +237,7 @@ def test_a_killed_run_is_incomplete_and_not_lost(tmp_path: Path) -> None:
             eventually_blocking(
                 lambda: "test_first" in path.read_text(), "the first test is over", timeout_s=60
             )
-            with pytest.raises(StillRunning):
+            with pytest.raises(NoRunYet):
                 read(path)
         finally:
             # When it is killed

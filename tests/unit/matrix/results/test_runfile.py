@@ -59,7 +59,7 @@ def test_a_file_of_a_later_format_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_without_a_head_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
-    path.write_text("")
+    path.write_text('{"kind":"end","totals":{},"exit_status":0,"duration_s":1}\n')
 
     with pytest.raises(InvalidInput, match="does not begin with a run"):
         runfile.read(path)
@@ -89,6 +89,18 @@ def test_importing_twice_changes_nothing(tmp_path: Path, store: Store) -> None:
     assert sorted(first) == sorted(each.head.id for each in made)
     assert again == []
     assert [row.state for row in store.runs()] == ["passed", "incomplete", "passed"]
+
+
+def test_a_run_that_was_killed_before_its_first_line_stops_no_import(
+    tmp_path: Path, store: Store
+) -> None:
+    made = run()
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    write(folder, made)
+    (folder / "20260101T000000Z-unit-00000000.jsonl").write_text("")
+
+    assert import_folder(store, folder) == [made.head.id]
 
 
 def test_a_run_that_goes_on_is_imported_when_it_is_over(tmp_path: Path, store: Store) -> None:
