@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import ssl
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
-from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.connection import AbstractConnection, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
@@ -20,6 +20,9 @@ from muster.errors import RedisUnavailable
 from muster.settings import Sentinels
 
 if TYPE_CHECKING:
+    from redis.asyncio import ConnectionPool
+    from redis.asyncio.connection import RedisSSLContext
+
     from muster.settings import RedisSettings
 
 CONNECT_TIMEOUT_S = 2
@@ -49,6 +52,21 @@ class _Cancellable(AbstractConnection):
             self.socket_timeout = limit
 
 
+class _Trusting(SSLConnection):
+    """Has its TLS context in common with all connections of its pool.
+
+    redis-py makes one for each, which reads the system's authorities every time: some 30 ms in
+    which the event loop stands still, a minute for the connections of 400 workers.
+    """
+
+    common: ClassVar[RedisSSLContext | None] = None
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        kind = type(self)
+        kind.common = self.ssl_context = kind.common or self.ssl_context
+
+
 def connect(settings: RedisSettings) -> Redis:
     """Return a client; it connects when it is first used.
 
@@ -69,11 +87,16 @@ def connect(settings: RedisSettings) -> Redis:
         options["ssl_ca_certs"] = str(settings.ca_file)
     sentinels = Sentinels.of(url)
     client = _through(sentinels, options) if sentinels else Redis.from_url(url, **options)
-    pool = client.connection_pool
     if sys.version_info < (3, 12):
-        bases = (_Cancellable, pool.connection_class)
-        pool.connection_class = type("CancellableConnection", bases, {})
+        _extend(client.connection_pool, _Cancellable)
+    if url.startswith("rediss"):
+        _extend(client.connection_pool, _Trusting)
     return client
+
+
+def _extend(pool: ConnectionPool, kind: type[Any]) -> None:
+    """Let a pool's connections be of that kind too; the class is the pool's own."""
+    pool.connection_class = type(kind.__name__, (kind, pool.connection_class), {})
 
 
 class _SentinelPool(SentinelConnectionPool):
@@ -97,6 +120,9 @@ def _through(sentinels: Sentinels, options: dict[str, Any]) -> Redis:
     manager = Sentinel(  # type: ignore[no-untyped-call]
         sentinels.addresses, sentinel_kwargs={**asked, **tls}
     )
+    if sentinels.tls:
+        for sentinel in manager.sentinels:
+            _extend(sentinel.connection_pool, _Trusting)
     entering = {
         "username": sentinels.username,
         "password": sentinels.password,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import socket
+import ssl
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import httpx
 import pytest
@@ -41,6 +44,24 @@ async def test_a_queue_lives_on_redis_over_tls(authority: Authority, password: s
         async with connect(settings) as redis:
             await check(redis, settings)
             await live(redis, "fleet")
+
+
+@pytest.mark.anyio
+async def test_connections_share_what_they_trust(
+    authority: Authority, password: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading the system's authorities for each holds up all that a process does."""
+    with tls_redis(authority.certificate(), password) as port:
+        settings = RedisSettings.load(
+            redis_url=f"rediss://:{password}@{HOST}:{port}/0", ca_file=authority.file
+        )
+        make = Mock(wraps=ssl.create_default_context)
+        monkeypatch.setattr(ssl, "create_default_context", make)
+        async with connect(settings) as redis:
+            await asyncio.gather(*(redis.ping() for _ in range(8)))
+
+            assert len(await redis.client_list()) == 8
+    assert make.call_count == 1
 
 
 @pytest.mark.anyio
