@@ -10,6 +10,8 @@ import pytest
 from support.system.containers import awaited
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from conftest import StartMachine
     from support.system.machines import MachineContainer
     from support.system.stack import Stack
@@ -80,12 +82,18 @@ def test_is_healthy_and_tells_what_its_programs_say(machine: MachineContainer) -
     assert "machine_registered" in said
 
 
-def test_reaches_neither_the_engine_nor_the_computers_files(machine: MachineContainer) -> None:
+def test_reaches_neither_the_engine_nor_the_computers_files(
+    machine: MachineContainer, coverage: Path | None
+) -> None:
     machine.container.reload()
     host = machine.container.attrs["HostConfig"]
     mounts = machine.container.attrs["Mounts"]
 
-    assert [(mount["Type"], mount["Destination"]) for mount in mounts] == [("volume", "/data")]
+    to_measure = [("bind", "/coverage"), ("bind", "/etc/coverage.toml")] if coverage else []
+    assert sorted((mount["Type"], mount["Destination"]) for mount in mounts) == [
+        *to_measure,
+        ("volume", "/data"),
+    ]
     assert (host["Privileged"], host["PidMode"], host["IpcMode"]) == (False, "", "private")
     assert not host["Devices"]
     sockets = machine.ask("python", "-c", "import glob; print(glob.glob('/**/docker.sock'))")
