@@ -76,7 +76,7 @@ def container_fleet(
         }
         whole = _Whole(Containers(engine, Run(), file.parent), file, variables)
         try:
-            token = whole.make_token()
+            token = whole.containers.make_token(whole.services["server"])
             whole.start()
             redis_url = whole.services["server"].environment["REDIS_URL"]
             _provision(whole.running["server"], redis_url, passwords, environment.name)
@@ -128,20 +128,6 @@ class _Whole:
     def url(self, service: str, *, tls: bool) -> str:
         """Return where a server is."""
         return f"{'https' if tls else 'http'}://{LOOPBACK}:{self.ports[service]}"
-
-    def make_token(self) -> str:
-        """Return a token that the servers, which are not running yet, will take."""
-        adding = replace(
-            self.services["server"], command=["token", "add", "tests", "--role", "operate"]
-        )
-        container = self.containers.start(adding, name="token", networks=[])
-        try:
-            code = container.wait(timeout=60)["StatusCode"]
-            said = container.logs().decode().strip()
-        finally:
-            container.remove(force=True)
-        assert code == 0, said
-        return str(said)
 
     def start(self) -> None:
         """Start all, each when those before it can be used."""
