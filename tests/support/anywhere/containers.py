@@ -98,9 +98,11 @@ def container_fleet(
             variables["PROMETHEUS_IMAGE"] = prometheus_image(engine)
         whole = _Whole(Containers(engine, Run(), file.parent), file, definitions, variables)
         try:
-            token = whole.make_token("tests", "operate")
+            server = whole.services["server"]
+            token = whole.containers.make_token(server)
             if PROMETHEUS in definitions:
-                certificates.put(PROMETHEUS_TOKEN, whole.make_token(PROMETHEUS, "view"))
+                reading = whole.containers.make_token(server, PROMETHEUS, "view")
+                certificates.put(PROMETHEUS_TOKEN, reading)
             whole.start_all()
             redis_url = whole.services["server"].environment["REDIS_URL"]
             _provision(whole.running["server"], redis_url, passwords, environment.name)
@@ -143,18 +145,6 @@ class _Whole:
             name: replace(service, options=service.options | _restarting(self.definitions[name]))
             for name, service in services.items()
         }
-
-    def make_token(self, name: str, role: str) -> str:
-        """Return a token that the servers, which are not running yet, will take."""
-        adding = replace(self.services["server"], command=["token", "add", name, "--role", role])
-        container = self.containers.start(adding, name="token", networks=[])
-        try:
-            code = container.wait(timeout=60)["StatusCode"]
-            said = container.logs().decode().strip()
-        finally:
-            container.remove(force=True)
-        assert code == 0, said
-        return str(said)
 
     def start_all(self) -> None:
         """Start all but those of a profile, each when those before it can be used."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from docker.errors import DockerException
@@ -81,6 +82,18 @@ class Containers:
             api.connect_container_to_network(created["Id"], network, aliases=[service.name])
         api.start(created["Id"])
         return self.client.containers.get(created["Id"])
+
+    def make_token(self, server: Service, name: str = "tests", role: str = "operate") -> str:
+        """Return a token that the server, which is not running yet, will take."""
+        adding = replace(server, command=["token", "add", name, "--role", role])
+        container = self.start(adding, name="token", networks=[])
+        try:
+            code = container.wait(timeout=60)["StatusCode"]
+            said = container.logs().decode().strip()
+        finally:
+            container.remove(force=True)
+        assert code == 0, said
+        return str(said)
 
     def _bind(self, volume: str) -> str:
         """Give a named volume the run's name and labels, and a path its folder."""

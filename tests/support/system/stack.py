@@ -111,7 +111,7 @@ class Stack:
             self._services["redis"], networks=[front, back], ports={_REDIS_PORT: self.redis_port}
         )
         self.within_reach["redis"] = self.redis
-        self.token = self._make_token()
+        self.token = self._containers.make_token(self._services["server"])
         self._await_redis()
         self.server = start(
             self._services["server"], networks=[front, back], ports={_SERVER_PORT: self.server_port}
@@ -199,19 +199,6 @@ class Stack:
             entries: list[Any] = client.xrange("muster:{default}:events")
         done = [f[b"job"].decode() for _, f in entries if f[b"state"] == b"completed"]
         return {job: done.count(job) for job in jobs}
-
-    def _make_token(self) -> str:
-        adding = replace(
-            self._services["server"], command=["token", "add", "tests", "--role", "operate"]
-        )
-        container = self._containers.start(adding, name="token", networks=[])
-        try:
-            code = container.wait(timeout=60)["StatusCode"]
-            said = container.logs().decode().strip()
-        finally:
-            container.remove(force=True)
-        assert code == 0, said
-        return str(said)
 
     def _is_ready(self) -> bool:
         trust = self._certificates.trust

@@ -121,7 +121,7 @@ def test_a_worker_waits_for_its_service(
     start_machine: StartMachine, stack: Stack, client: Client
 ) -> None:
     # Given a machine whose service takes its time to answer, and a job for it
-    slow = start_machine(gpus=1, service_options="--start-delay 4")
+    slow = start_machine(gpus=1, service_options="--start-delay 8")
     (job,) = submit(client, slow)
 
     # When the worker is there before its service

@@ -11,6 +11,8 @@ import pytest
 from support.system.containers import awaited
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from conftest import StartMachine
     from support.system.machines import MachineContainer
     from support.system.stack import Stack
@@ -83,13 +85,17 @@ def test_is_healthy_and_tells_what_its_programs_say(machine: MachineContainer) -
     assert "machine_registered" in said
 
 
-def test_reaches_neither_the_engine_nor_the_computers_files(machine: MachineContainer) -> None:
+def test_reaches_neither_the_engine_nor_the_computers_files(
+    machine: MachineContainer, coverage: Path | None
+) -> None:
     machine.container.reload()
     host = machine.container.attrs["HostConfig"]
     mounts = machine.container.attrs["Mounts"]
 
     seen = {(mount["Type"], mount["Destination"], mount["RW"]) for mount in mounts}
-    assert seen == {("volume", "/data", True), ("bind", "/tls/ca.pem", False)}
+    to_measure = {("bind", "/coverage", True), ("bind", "/etc/coverage.toml", False)}
+    expected = {("volume", "/data", True), ("bind", "/tls/ca.pem", False)}
+    assert seen == expected | (to_measure if coverage else set())
     assert (host["Privileged"], host["PidMode"], host["IpcMode"]) == (False, "", "private")
     assert not host["Devices"]
     sockets = machine.ask("python", "-c", "import glob; print(glob.glob('/**/docker.sock'))")
