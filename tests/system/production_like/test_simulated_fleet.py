@@ -35,13 +35,13 @@ def client(fleet: Fleet, containers: ContainerBackend) -> Iterator[Client]:
 
 @pytest.fixture
 def simulated(fleet: Fleet, containers: ContainerBackend, client: Client) -> Iterator[None]:
-    """The simulated machines, all of them ready."""
+    """The simulated machines, all of them ready, and their workers idle."""
     with containers.running("simulation") as container:
         awaited(
-            lambda: len(ready(client)),
-            f"{MACHINES} simulated machines are ready",
+            lambda: (len(ready(client)), len(idle(client))),
+            f"{MACHINES} simulated machines are ready, and {WORKERS} workers idle",
             of=container,
-            until=MACHINES.__eq__,
+            until=(MACHINES, WORKERS).__eq__,
             timeout_s=fleet.environment.target("simulated_ready_s"),
             hint="its options are in envs/production-like.compose.yaml.",
         )
@@ -49,11 +49,18 @@ def simulated(fleet: Fleet, containers: ContainerBackend, client: Client) -> Ite
 
 
 def ready(client: Client) -> set[str]:
-    found = client.machines(limit=PAGE).machines
     return {
         machine.machine_id
-        for machine in found
+        for machine in client.machines(limit=PAGE).machines
         if machine.state is MachineState.READY and machine.machine_id.startswith("sim-")
+    }
+
+
+def idle(client: Client) -> set[str]:
+    return {
+        worker.worker_id
+        for worker in client.workers(limit=PAGE).workers
+        if worker.state is WorkerState.IDLE and worker.machine_id.startswith("sim-")
     }
 
 
@@ -64,14 +71,9 @@ def jobs(count: int) -> list[JobRequest]:
 
 @pytest.mark.usefixtures("simulated")
 def test_all_of_them_are_seen(fleet: Fleet, client: Client) -> None:
-    assert ready(client) == {f"sim-{number:03}" for number in range(1, MACHINES + 1)}
-    workers = client.workers(limit=PAGE).workers
-    at_work = [
-        worker
-        for worker in workers
-        if worker.machine_id.startswith("sim-") and worker.state is WorkerState.IDLE
-    ]
-    assert len(at_work) == WORKERS
+    names = {f"sim-{number:03}" for number in range(1, MACHINES + 1)}
+    assert ready(client) == names
+    assert idle(client) == {f"{name}-worker-{gpu}" for name in names for gpu in range(WORKERS_EACH)}
 
     real = fleet.environment.machines.count or 0
     prometheus = Prometheus(fleet)
