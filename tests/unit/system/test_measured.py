@@ -12,7 +12,10 @@ from support.system.measured import EXPECTED, NotMeasured, combine, measured
 
 ROOT = Path(__file__).parents[3]
 INSTALLED = "/opt/muster/lib/python3.13/site-packages"
-PASSWORDS = {f"REDIS_{role}_PASSWORD": "x" for role in ("OPERATOR", "SERVER", "MACHINE")}
+VARIABLES = {
+    "TLS_DIR": "/tls",
+    **{f"REDIS_{role}_PASSWORD": "x" for role in ("OPERATOR", "SERVER", "MACHINE")},
+}
 
 
 def leave(folder: Path, program: str, *, ran: bool = True) -> None:
@@ -51,7 +54,7 @@ def test_where_nothing_was_left_all_are_named(tmp_path: Path) -> None:
 
 
 def test_a_measured_service_is_otherwise_as_it_was(tmp_path: Path) -> None:
-    server = read_services(ROOT / "envs" / "staging.compose.yaml", PASSWORDS)["server"]
+    server = read_services(ROOT / "envs" / "staging.compose.yaml", VARIABLES)["server"]
 
     changed = measured(server, tmp_path)
 
