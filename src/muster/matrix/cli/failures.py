@@ -51,7 +51,8 @@ def new(
 ) -> None:
     """Write down a failure: its record, and a failing test to be written at each tier.
 
-    Asks for all that the options do not say. Without a tier the record is kept as uncovered.
+    Asks for all that the options do not say. With `--tier none` the record is kept as uncovered,
+    and needs an owner.
     """
     from muster.matrix.ledger.book import find_root
     from muster.matrix.ledger.scaffold import Draft, begin
@@ -131,7 +132,8 @@ def check(as_json: Json = False, root: Root = None) -> None:
     else:
         for problem in problems:
             typer.echo(str(problem))
-        typer.echo(f"{len(problems)} problems" if problems else "The ledger is in order.")
+        count = f"{len(problems)} problem{'s' * (len(problems) > 1)}"
+        typer.echo(count if problems else "The ledger is in order.")
     if problems:
         raise typer.Exit(1)
 

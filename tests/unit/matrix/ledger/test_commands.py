@@ -171,7 +171,7 @@ def test_check_ends_with_1_and_says_why(root: Path, write: Write) -> None:
 
     assert refused.exit_code == 1
     assert "does not say what the records say" in refused.output
-    assert refused.output.endswith("1 problems\n")
+    assert refused.output.endswith("1 problem\n")
     [problem] = json.loads(run(root, "check", "--json").output)
     assert problem["file"] == "docs/failures.md"
     assert problem["remedy"] == "Run `muster failures render`."
