@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from coverage import Coverage, CoverageData
+from coverage import CoverageData
 
 if TYPE_CHECKING:
     from support.system.compose import Service
@@ -67,9 +68,9 @@ def combine(folder: Path, target: str) -> None:
             "none ran, or none ended by itself. A program that is killed writes nothing; run the "
             "whole session again."
         )
-    combined = Coverage(data_file=target)
-    combined.combine(files, strict=True)
-    combined.save()
+    # In a process of its own: a process that is measured itself would lose what it measured so far.
+    command = (sys.executable, "-m", "coverage", "combine", "--quiet", f"--data-file={target}")
+    subprocess.run([*command, *files], check=True)
 
 
 def _modules(file: str) -> set[str]:
