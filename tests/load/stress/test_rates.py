@@ -59,6 +59,18 @@ def watched(
         return seen, share, writer.written()
 
 
+def rate(written: dict[str, float]) -> float:
+    """Return how many changes a second were written."""
+    return (written["status"] + written["telemetry"]) / written["seconds"]
+
+
+def nobody_suffers(measure: Measure, what: str, seen: Seen) -> None:
+    """Everybody was sent everything, all the time."""
+    measure(f"{what}: levels below live", len(seen.levels - {"live"}), 0)
+    measure(f"{what}: disconnections", seen.drops, 0)
+    measure(f"{what}: viewers told nothing", seen.silent, 0)
+
+
 def test_400_workers_and_500_viewers(
     redis_url: str, queue_name: str, monitor: MonitorServer, measure: Measure
 ) -> None:
@@ -67,16 +79,13 @@ def test_400_workers_and_500_viewers(
     rates = Rates(status=200, telemetry=1800)
     seen, share, written = watched(redis_url, queue_name, monitor, rates, machines=100)
 
-    rate = (written["status"] + written["telemetry"]) / written["seconds"]
-    measure("400 workers: changes/s written", rate, 1900, at_least=True)
+    measure("400 workers: changes/s written", rate(written), 1900, at_least=True)
     measure("400 workers: CPU above idle, of a core", share - idle, 15, "%")
     measure("400 workers: status p99", percentile(seen.status_ms, 0.99), 150, "ms")
     measure("400 workers: telemetry p99", percentile(seen.telemetry_ms, 0.99), 300, "ms")
     measure("a page of 20 workers, a viewer", seen.rate_kb(TWENTY_WORKERS), 15, "kB/s")
     measure("the whole fleet, a viewer", seen.rate_kb(WHOLE_FLEET), 50, "kB/s")
-    measure("400 workers: levels below live", len(seen.levels - {"live"}), 0)
-    measure("400 workers: disconnections", seen.drops, 0)
-    measure("400 workers: viewers told nothing", seen.silent, 0)
+    nobody_suffers(measure, "400 workers", seen)
 
 
 def test_4000_workers_and_500_viewers(
@@ -87,12 +96,9 @@ def test_4000_workers_and_500_viewers(
     rates = Rates(status=2000, telemetry=18_000)
     seen, share, written = watched(redis_url, queue_name, monitor, rates, machines=1000)
 
-    rate = (written["status"] + written["telemetry"]) / written["seconds"]
-    measure("4,000 workers: changes/s written", rate, 19_000, at_least=True)
+    measure("4,000 workers: changes/s written", rate(written), 19_000, at_least=True)
     measure("4,000 workers: CPU above idle, of a core", share - idle, 25, "%")
-    measure("4,000 workers: levels below live", len(seen.levels - {"live"}), 0)
-    measure("4,000 workers: disconnections", seen.drops, 0)
-    measure("4,000 workers: viewers told nothing", seen.silent, 0)
+    nobody_suffers(measure, "4,000 workers", seen)
 
 
 def test_health_is_told_under_ten_times_the_burst(
